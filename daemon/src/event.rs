@@ -1,0 +1,164 @@
+//! What can happen: plain typed data, one enum. No I/O, no wire format, no kernel types.
+
+mod attributes;
+mod module;
+mod names;
+mod origin;
+mod own;
+mod process;
+mod sentence;
+mod signature;
+mod taints;
+mod text;
+
+pub use attributes::{Attributes, Value};
+pub use module::{
+    File, Helper, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request, Syscall,
+    Unload, UnloadFlags, Verdict, Verify,
+};
+pub use origin::{Origin, RecordId, Timestamps, TraceId};
+pub use own::{Coverage, HookState, HookStatus, Lost, Started, Stopped};
+pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
+pub use signature::SignatureState;
+pub use taints::{Taint, Taints};
+pub use text::Text;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When.
+    pub time: Timestamps,
+    /// Which record of the kernel it comes from; what the daemon itself says has an origin of its own making.
+    pub origin: Origin,
+    /// Shared by all events of one load.
+    pub trace: Option<TraceId>,
+    /// Who did it, where it was somebody.
+    pub process: Option<Box<Process>>,
+    /// What it was.
+    pub what: What,
+    /// What could not be found out: attribute (or group of attributes) and why, as "name: reason".
+    pub missing: Vec<String>,
+}
+
+/// What it was.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// The kernel asked for a module.
+    Request(Request),
+    /// The kernel started a program to load one.
+    Helper(Helper),
+    /// A module's bytes were read.
+    Read(Read),
+    /// The kernel looked at a module's signature.
+    Verify(Verify),
+    /// An attempt to load a module ended.
+    Load(Box<Load>),
+    /// An attempt to unload a module ended.
+    Unload(Unload),
+    /// The daemon is watching.
+    Started(Started),
+    /// Which hooks are attached.
+    Coverage(Coverage),
+    /// Records were lost.
+    Lost(Lost),
+    /// The daemon has stopped watching.
+    Stopped(Stopped),
+}
+
+/// OpenTelemetry severities that kmodtrail uses; the number is the SeverityNumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Severity {
+    /// DEBUG
+    Debug = 5,
+    /// INFO
+    Info = 9,
+    /// WARN
+    Warn = 13,
+    /// ERROR
+    Error = 17,
+    /// FATAL
+    Fatal = 21,
+}
+
+impl Severity {
+    /// The OpenTelemetry SeverityText.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
+
+impl What {
+    /// The OpenTelemetry EventName.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "linux.kernel_module.request",
+            Self::Helper(_) => "linux.kernel_module.helper",
+            Self::Read(_) => "linux.kernel_module.read",
+            Self::Verify(_) => "linux.kernel_module.verify",
+            Self::Load(_) => "linux.kernel_module.load",
+            Self::Unload(_) => "linux.kernel_module.unload",
+            Self::Started(_) => "kmodtrail.started",
+            Self::Coverage(_) => "kmodtrail.coverage",
+            Self::Lost(_) => "kmodtrail.lost",
+            Self::Stopped(_) => "kmodtrail.stopped",
+        }
+    }
+
+    /// Every name that [`Self::name`] can give.
+    pub const NAMES: [&'static str; 10] = [
+        "linux.kernel_module.request",
+        "linux.kernel_module.helper",
+        "linux.kernel_module.read",
+        "linux.kernel_module.verify",
+        "linux.kernel_module.load",
+        "linux.kernel_module.unload",
+        "kmodtrail.started",
+        "kmodtrail.coverage",
+        "kmodtrail.lost",
+        "kmodtrail.stopped",
+    ];
+}
+
+impl Event {
+    /// INFO for a valid signed load and for what is ordinary, WARN for what taints, comes from memory, is unsigned or was refused,
+    /// ERROR for a module that was loaded with a bad signature.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match &self.what {
+            What::Request(r) => r.verdict.severity(),
+            What::Read(r) => r.verdict.severity(),
+            What::Verify(v) => v.state.severity(),
+            What::Load(l) => l.severity(),
+            What::Unload(u) => u.severity(),
+            What::Lost(_) => Severity::Warn,
+            What::Coverage(c) if c.incomplete() => Severity::Warn,
+            What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Stopped(_) => Severity::Info,
+        }
+    }
+
+    /// The log record's body: one English sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        sentence::of(self)
+    }
+
+    /// Hands every attribute to `visit`, in a fixed order.
+    pub fn attributes(&self, visit: Attributes<'_>) {
+        attributes::of(self, visit);
+    }
+
+    /// The deterministic id of the record made of this event: the same on every try to deliver it.
+    #[must_use]
+    pub fn id(&self) -> RecordId {
+        self.origin.record_id(self.what.name())
+    }
+}

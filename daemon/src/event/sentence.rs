@@ -1,0 +1,114 @@
+//! The body of a log record: one English sentence that a person reads first.
+
+use super::{Event, HookState, Load, LoadSource, Outcome, SignatureState, Verdict, What, attributes::errno_name};
+
+pub(super) fn of(event: &Event) -> String {
+    let who = who(event);
+    match &event.what {
+        What::Request(r) => match r.verdict {
+            Verdict::Refused(errno) => {
+                format!("{who} made the kernel ask for \"{}\", refused ({})", r.alias, errno_name(errno))
+            }
+            _ => format!("{who} made the kernel ask for \"{}\"", r.alias),
+        },
+        What::Helper(h) => {
+            let arguments: Vec<&str> = h.arguments.iter().skip(1).map(super::Text::as_str).collect();
+            let end = match h.exit_status {
+                Some(0) | None => String::new(),
+                Some(status) if status < 0 => format!(", which could not be started ({})", errno_name(-status)),
+                Some(status) if status & 0x7f != 0 => format!(", which was killed by signal {}", status & 0x7f),
+                Some(status) => format!(", which exited with {}", status >> 8),
+            };
+            format!("the kernel ran {} {} for {who}{end}", h.path, arguments.join(" "))
+        }
+        What::Read(r) => {
+            let from = r.file.as_ref().map_or("memory", |f| f.path.as_str());
+            match r.verdict {
+                Verdict::Refused(errno) => {
+                    format!("{who} was refused to read a module from {from} ({})", errno_name(errno))
+                }
+                _ => format!("{who} had the kernel read a module from {from}"),
+            }
+        }
+        What::Verify(v) => {
+            let which = v
+                .name
+                .as_ref()
+                .or(v.file.as_ref().map(|f| &f.path))
+                .map_or("a module from memory", super::Text::as_str);
+            format!("the kernel checked the signature of {which}: {}", signature(v.state))
+        }
+        What::Load(l) => load(l, &who),
+        What::Unload(u) => match u.outcome {
+            Outcome::Success if u.flags.forced() => format!("{who} forced the module {} out", u.name),
+            Outcome::Success => format!("{who} unloaded the module {}", u.name),
+            outcome => format!("{who} tried to unload the module {}: {}", u.name, outcome_text(outcome)),
+        },
+        What::Started(s) => format!("kmodtrail {} watches the kernel {}", s.version, s.kernel),
+        What::Coverage(c) => {
+            let count = |f: fn(&HookState) -> bool| c.hooks.iter().filter(|h| f(&h.state)).count();
+            let missing = count(|s| matches!(s, HookState::Missing { .. }));
+            let fallback = count(|s| matches!(s, HookState::Fallback { .. }));
+            let attached = count(|s| matches!(s, HookState::Attached { .. }));
+            format!("{attached} hooks are attached, {fallback} have a fallback, {missing} are missing")
+        }
+        What::Lost(l) => {
+            format!("{} kernel records \"{}\" did not fit into the ring buffer and are lost", l.count, l.record)
+        }
+        What::Stopped(s) => format!("kmodtrail stopped watching: {}", s.reason),
+    }
+}
+
+fn who(event: &Event) -> String {
+    let Some(p) = &event.process else { return "an unknown process".to_owned() };
+    let user = match &p.effective_user {
+        Some(name) => name.to_string(),
+        None => format!("uid {}", p.euid),
+    };
+    format!("{}[{}] ({user})", p.name(), p.id.pid)
+}
+
+fn signature(state: SignatureState) -> &'static str {
+    match state {
+        SignatureState::Valid => "valid",
+        SignatureState::Unsigned => "it has none",
+        SignatureState::UntrustedKey => "made with a key that this kernel does not trust",
+        SignatureState::Bad => "bad",
+        SignatureState::Unsupported => "of a kind that this kernel does not support",
+        SignatureState::NotChecked => "not checked by this kernel",
+        SignatureState::Unknown => "unknown",
+    }
+}
+
+fn outcome_text(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Success => "done".to_owned(),
+        Outcome::Failure(None) => "failed".to_owned(),
+        Outcome::Failure(Some(errno)) => format!("failed ({})", errno_name(errno)),
+        Outcome::Refused(errno, None) => format!("refused ({})", errno_name(errno)),
+        Outcome::Refused(errno, Some(by)) => {
+            format!("refused by {} ({})", by.name().replace('_', " "), errno_name(errno))
+        }
+        Outcome::Unknown => "what became of it was not seen".to_owned(),
+    }
+}
+
+fn load(l: &Load, who: &str) -> String {
+    let from = match (&l.file, l.source) {
+        (Some(file), _) => format!(" from {}", file.path),
+        (None, Some(LoadSource::Memory)) => " from memory".to_owned(),
+        _ => String::new(),
+    };
+    let subject = l.module.as_ref().map_or_else(|| "a module".to_owned(), |m| format!("the module {}", m.name));
+    if l.outcome != Outcome::Success {
+        return format!("{who} tried to load {subject}{from}: {}", outcome_text(l.outcome));
+    }
+    let signed = match l.signature {
+        SignatureState::Unknown => String::new(),
+        SignatureState::Unsigned => ", unsigned".to_owned(),
+        state => format!(", signature {}", signature(state)),
+    };
+    let taints = l.module.as_ref().and_then(|m| m.taints).filter(|t| !t.is_empty());
+    let taints = taints.map(|t| format!(", taints {}", t.letters())).unwrap_or_default();
+    format!("{who} loaded {subject}{from}{signed}{taints}")
+}

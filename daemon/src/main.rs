@@ -1,0 +1,2 @@
+//! kmodtrail.
+fn main() {}
