@@ -6,6 +6,8 @@ mod names;
 mod origin;
 mod own;
 mod process;
+#[cfg(test)]
+pub(crate) mod samples;
 mod sentence;
 mod signature;
 mod taints;

@@ -1,6 +1,11 @@
 //! The kmodtrail daemon: who changes the Linux kernel.
 //!
-//! Data flows one way, and the modules stand in that order: sensor, enrich, event, route, encode, sink.
+//! Data flows one way, and the modules stand in that order: sensor, enrich, event, route, encode, sink. Around them: config, resource, run,
+//! systemd, telemetry, cli.
 
+pub mod config;
+pub mod encode;
 pub mod event;
+pub mod resource;
+pub mod route;
 pub mod sensor;

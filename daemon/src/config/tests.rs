@@ -1,0 +1,290 @@
+use std::fs;
+
+use super::*;
+
+/// A folder with a configuration, as /etc/kmodtrail is one.
+struct Etc(tempfile::TempDir);
+
+impl Etc {
+    fn with(main: &str) -> Self {
+        let etc = Self(tempfile::tempdir().expect("a folder for the test"));
+        etc.file("kmodtrail.toml", main);
+        etc
+    }
+
+    /// `DIR` in the text becomes the folder.
+    fn file(&self, name: &str, text: &str) -> &Self {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("the test may make folders");
+        fs::write(path, text.replace("DIR", &self.dir())).expect("the test may write files");
+        self
+    }
+
+    fn dir(&self) -> String {
+        self.0.path().display().to_string()
+    }
+
+    fn load(&self, variables: &[(&str, &str)]) -> Result<(Config, Problems), Problems> {
+        let variables = variables.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        load_with(&self.0.path().join("kmodtrail.toml"), Some(variables))
+    }
+
+    fn valid(&self, variables: &[(&str, &str)]) -> Config {
+        self.load(variables).unwrap_or_else(|e| panic!("it is valid, but:\n{e}")).0
+    }
+
+    /// What is wrong, line by line, with the folder's name as DIR.
+    fn problems(&self, variables: &[(&str, &str)]) -> Vec<String> {
+        let problems = match self.load(variables) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => problems,
+        };
+        problems.0.iter().map(|p| p.to_string().replace(&self.dir(), "DIR")).collect()
+    }
+}
+
+const SMALLEST: &str = r#"
+[sinks.audit]
+type = "file"
+path = "DIR/events.jsonl"
+[[routes]]
+name = "everything"
+to = ["audit"]
+"#;
+
+#[track_caller]
+fn one_problem(problems: &[String], parts: &[&str]) {
+    assert_eq!(problems.len(), 1, "one problem is expected: {problems:#?}");
+    for part in parts {
+        assert!(problems[0].contains(part), "{part:?} is not in {:?}", problems[0]);
+    }
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = Etc::with(SMALLEST).valid(&[]);
+    assert_eq!(config.sensor, Sensor::default());
+    assert_eq!(config.sensor.bulk_ring_size.bytes(), 524_288);
+    assert_eq!(config.log.level, LogLevel::Info);
+    assert_eq!(config.resource.attributes, []);
+    let [Sink { kind: SinkKind::File(file), encoding: Encoding::OtlpJson, .. }] = &config.sinks[..] else {
+        panic!("one sink: {:?}", config.sinks)
+    };
+    assert_eq!(file.mode, FileMode(0o640));
+    assert_eq!(config.routes[0].when, When { event: None });
+}
+
+#[test]
+fn the_configuration_that_is_shipped_is_valid() {
+    let text = include_str!("../../../config/kmodtrail.toml");
+    assert!(text.contains("\"/var/log/kmodtrail/events.jsonl\""), "it writes where the service's log folder is");
+    let etc = Etc::with(&text.replace("/var/log/kmodtrail", "DIR"));
+    let (config, warnings) = etc.load(&[]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(warnings, Problems::default());
+    // what it shows as commented-out defaults are the defaults
+    let mut shown = String::new();
+    for line in text.replace("/var/log/kmodtrail", "DIR").lines() {
+        shown += line.strip_prefix("#").filter(|l| !l.starts_with(' ')).unwrap_or(line);
+        shown += "\n";
+    }
+    let shown = Etc::with(&shown).valid(&[]);
+    assert_eq!((shown.sensor, shown.log), (config.sensor, config.log));
+}
+
+#[test]
+fn later_layers_win_and_routes_add_up() {
+    let etc = Etc::with(SMALLEST);
+    etc.file("conf.d/20-b.toml", "[sensor]\nbulk_ring_size = \"2MiB\"\n[[routes]]\nname = \"b\"\nto = [\"more\"]\n");
+    etc.file(
+        "conf.d/10-a.toml",
+        "[sensor]\nbulk_ring_size = \"1MiB\"\ncritical_ring_size = 65536\n[sinks.more]\ntype = \"file\"\npath = \"DIR/more\"",
+    );
+    etc.file("conf.d/README", "not read");
+    etc.file("conf.d/.30-swap.toml", "not = [read");
+    let config = etc.valid(&[("KMODTRAIL__LOG__LEVEL", "debug"), ("KMODTRAIL__SENSOR__DISABLED_HOOKS", "a, b")]);
+    assert_eq!(config.sensor.bulk_ring_size.bytes(), 2 << 20);
+    assert_eq!(config.sensor.critical_ring_size.bytes(), 64 << 10);
+    assert_eq!(config.sensor.disabled_hooks, ["a", "b"]);
+    assert_eq!(config.log.level, LogLevel::Debug);
+    assert_eq!(config.routes.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["everything", "b"]);
+    let over = etc.valid(&[("KMODTRAIL__SENSOR__BULK_RING_SIZE", "4MiB")]);
+    assert_eq!(over.sensor.bulk_ring_size.bytes(), 4 << 20);
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let etc = Etc::with(
+        r#"
+        sensors = 1
+        [sensor]
+        bulk_ring_sise = "1MiB"
+        critical_ring_size = "100KiB"
+        [sinks.a]
+        type = "file"
+        path = "events.jsonl"
+        [sinks.b]
+        type = "fil"
+        [sinks.c]
+        type = "file"
+        path = "DIR"
+        mode = "0999"
+        [[routes]]
+        name = "one"
+        when = { event = ["laod"] }
+        to = ["a", "d"]
+        [[routes]]
+        name = "one"
+        to = []
+        [log]
+        level = "verbose"
+        "#,
+    );
+    etc.file("conf.d/1.toml", "[sensor\n");
+    etc.file("conf.d/2.toml", "[resource]\nattributes = { team = 5 }\n");
+    let problems = etc.problems(&[("KMODTRAIL__SENSOR__DISABLED", "x")]).join("\n");
+    for expected in [
+        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, sinks, routes, log, resource",
+        "DIR/kmodtrail.toml: sensor.bulk_ring_sise: there is no such key; did you mean \"bulk_ring_size\"?",
+        "DIR/kmodtrail.toml: sensor.critical_ring_size: 102400 bytes are not a power of two; allowed: a power of two between 64.0 KiB",
+        "DIR/kmodtrail.toml: sinks.a.path: events.jsonl: it is relative; allowed: an absolute path",
+        "DIR/kmodtrail.toml: sinks.b.type: there is no type \"fil\"; did you mean \"file\"?; allowed: file",
+        "DIR/kmodtrail.toml: sinks.c.path: DIR: it is a folder; allowed: the path of a file",
+        "DIR/kmodtrail.toml: sinks.c.mode: \"0999\" is not a file mode; allowed:",
+        "DIR/kmodtrail.toml: routes[0].when.event: item 1: there is no event \"laod\"; did you mean \"load\"?; allowed:",
+        "DIR/kmodtrail.toml: routes[0].to: there is no sink \"d\"; allowed: \"a\", \"b\", \"c\"",
+        "DIR/kmodtrail.toml: routes[1].name: another route is called \"one\" too",
+        "DIR/kmodtrail.toml: routes[1].to: it is empty",
+        "DIR/kmodtrail.toml: log.level: \"verbose\" is unknown; allowed: \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        "DIR/conf.d/1.toml: TOML parse error at line 1",
+        "DIR/conf.d/2.toml: resource.attributes.team: it is the number 5; allowed: a string",
+        "KMODTRAIL__SENSOR__DISABLED: sensor.disabled: there is no such key; did you mean \"disabled_hooks\"?",
+        "warning: DIR/kmodtrail.toml: sinks.b: no route leads to it",
+    ] {
+        assert!(problems.contains(expected), "missing: {expected}\n--- found:\n{problems}");
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_named() {
+    let etc = Etc(tempfile::tempdir().expect("a folder for the test"));
+    let problems = etc.problems(&[]).join("\n");
+    assert!(problems.contains("DIR/kmodtrail.toml: No such file or directory"), "{problems}");
+    fs::write(etc.0.path().join("kmodtrail.toml"), b"a = \"\xff\"").expect("the test may write");
+    let problems = etc.problems(&[]).join("\n");
+    assert!(problems.contains("DIR/kmodtrail.toml: byte 5 is not UTF-8"), "{problems}");
+    fs::remove_file(etc.0.path().join("kmodtrail.toml")).expect("it is there");
+    fs::create_dir(etc.0.path().join("kmodtrail.toml")).expect("the test may make folders");
+    let problems = etc.problems(&[]).join("\n");
+    assert!(problems.contains("DIR/kmodtrail.toml: it is not a file"), "{problems}");
+}
+
+#[test]
+fn nothing_to_deliver_is_an_error() {
+    let problems = Etc::with("").problems(&[]);
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].contains("sinks: there is none; allowed: at least one [sinks.NAME]"), "{problems:#?}");
+    assert!(problems[1].contains("routes: there is none"), "{problems:#?}");
+    let no_to = SMALLEST.replace("to = [\"audit\"]", "");
+    let etc = Etc::with(&no_to);
+    assert!(etc.load(&[]).is_err());
+    assert!(etc.problems(&[]).iter().any(|p| p.contains("routes[0].to: it is missing")), "{:?}", etc.problems(&[]));
+}
+
+#[test]
+fn a_sink_that_no_route_uses_is_a_warning() {
+    let etc = Etc::with(&format!("{SMALLEST}\n[sinks.idle]\ntype = \"file\"\npath = \"DIR/idle\"\n"));
+    assert!(etc.load(&[]).is_ok());
+    one_problem(&etc.problems(&[]), &["warning: DIR/kmodtrail.toml: sinks.idle: no route leads to it"]);
+}
+
+#[test]
+fn two_sinks_do_not_write_one_file() {
+    let more =
+        "[sinks.again]\ntype = \"file\"\npath = \"DIR/events.jsonl\"\n[[routes]]\nname = \"2\"\nto = [\"again\"]\n";
+    let etc = Etc::with(&format!("{SMALLEST}\n{more}"));
+    one_problem(&etc.problems(&[]), &["writes to DIR/events.jsonl too"]);
+}
+
+#[test]
+fn impossible_paths_are_errors() {
+    for (path, what) in [
+        ("DIR/no/such", "there is no folder DIR/no"),
+        ("DIR/kmodtrail.toml/x", "Not a directory"),
+        ("DIR/new/", "it names a folder"),
+        ("/dev/null", "it is a device, socket or pipe"),
+        ("", "it is empty"),
+        ("DIR/\\u0000", "it has a NUL in it"),
+    ] {
+        let etc = Etc::with(&SMALLEST.replace("DIR/events.jsonl", path));
+        one_problem(&etc.problems(&[]), &["DIR/kmodtrail.toml: sinks.audit.path: ", what, "; allowed: "]);
+    }
+}
+
+#[test]
+fn ring_sizes_have_bounds() {
+    for (size, what) in [
+        ("\"32KiB\"", "32.0 KiB is out of range"),
+        ("\"32MiB\"", "32.0 MiB is out of range"),
+        ("\"512KB\"", "512000 bytes are not a power of two"),
+        ("\"lots\"", "is not a size"),
+        ("-1", "it is the number -1"),
+        ("0", "0 bytes are not a power of two"),
+        ("true", "it is the truth value true"),
+        ("[1]", "it is an array"),
+    ] {
+        let etc = Etc::with(&format!("{SMALLEST}\n[sensor]\nbulk_ring_size = {size}\n"));
+        one_problem(
+            &etc.problems(&[]),
+            &["sensor.bulk_ring_size: ", what, "allowed: a power of two between 64.0 KiB and 16.0 MiB"],
+        );
+    }
+}
+
+#[test]
+fn an_environment_variable_is_named_in_its_error() {
+    let etc = Etc::with(SMALLEST);
+    one_problem(
+        &etc.problems(&[("KMODTRAIL__LOG__LEVEL", "loud")]),
+        &["KMODTRAIL__LOG__LEVEL: log.level: \"loud\" is unknown"],
+    );
+    let problems = etc.problems(&[("KMODTRAIL__ROUTES__0__NAME", "x")]).join("\n");
+    assert!(problems.contains("an environment variable can't hold routes"), "{problems}");
+    let problems = etc.problems(&[("KMODTRAIL__SINKS", "x")]).join("\n");
+    assert!(problems.contains("sinks: it is the string \"x\"; allowed: a table"), "{problems}");
+}
+
+#[test]
+fn resource_attributes_may_be_written_with_dots_or_as_tables() {
+    let text = "[resource.attributes]\ndeployment.environment.name = \"prod\"\n\"service.namespace\" = \"sec\"\n";
+    let config = Etc::with(&format!("{SMALLEST}{text}")).valid(&[]);
+    let expected = [("deployment.environment.name", "prod"), ("service.namespace", "sec")];
+    assert_eq!(config.resource.attributes, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+}
+
+#[test]
+fn wrong_types_everywhere_are_errors_and_no_panic() {
+    for text in [
+        "sensor = 1",
+        "sinks = []",
+        "routes = 5",
+        "routes = [1, \"a\"]",
+        "log = \"info\"",
+        "resource = [{}]",
+        "[[sensor]]\n",
+        "[sinks]\na = 1",
+        "[[sinks.a]]\n",
+        "[routes]\nname = 1",
+        "[[routes]]\nwhen = 1",
+        "[[routes]]\nwhen.event = \"load\"",
+        "[[routes]]\nto = [[]]",
+        "[[routes]]\nto = [{}]",
+        "[resource]\nattributes = 1",
+        "[resource.attributes]\n\"\" = \"x\"",
+        "[sinks.\"A b\"]\ntype = 1",
+        "\"\" = 1",
+        "[sinks.a]\ntype = \"file\"\npath = 1979-05-27",
+    ] {
+        let problems = Etc::with(text).load(&[]);
+        assert!(problems.is_err(), "{text}: {problems:?}");
+    }
+}

@@ -1,0 +1,213 @@
+//! What a value can be.
+
+use std::fmt;
+
+use config::{Value, ValueKind};
+
+use super::{
+    layers,
+    problem::did_you_mean,
+    table::{FromValue, describe},
+};
+use crate::event::{Severity, What};
+
+/// A size in bytes, written "512KiB", "1MiB" or as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        bytesize::ByteSize(self.0).display().iec().fmt(f)
+    }
+}
+
+/// Size of a ring buffer: a power of two between 64 KiB and 16 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingSize(u32);
+
+impl RingSize {
+    /// 512 KiB.
+    pub const DEFAULT: Self = Self(512 << 10);
+    const SMALLEST: u64 = 64 << 10;
+    const LARGEST: u64 = 16 << 20;
+
+    /// In bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+/// Permissions of a file, written "0640".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    /// Owner may write, group may read: "0640".
+    pub const DEFAULT: Self = Self(0o640);
+}
+
+/// `log.level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// What makes the daemon fail.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Start, stop, reload.
+    #[default]
+    Info,
+    /// For finding an error.
+    Debug,
+    /// More of it.
+    Trace,
+}
+
+/// `sinks.NAME.encoding`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Encoding {
+    /// One OTLP/JSON `ExportLogsServiceRequest` with one log record per line.
+    #[default]
+    OtlpJson,
+}
+
+/// Name of an event: one of [`What::NAMES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventName(&'static str);
+
+impl EventName {
+    const PREFIX: &str = "linux.kernel_module.";
+
+    /// The whole name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// What a configuration calls it.
+    fn short(name: &'static str) -> &'static str {
+        name.strip_prefix(Self::PREFIX).unwrap_or(name)
+    }
+}
+
+/// One of a few words.
+fn one_of<T: Copy>(value: &Value, words: &[(&'static str, T)]) -> Result<T, String> {
+    let ValueKind::String(given) = &value.kind else { return Err(format!("it is {}", describe(&value.kind))) };
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(given));
+    let names = words.iter().map(|&(word, _)| word);
+    found.map(|&(_, t)| t).ok_or_else(|| format!("{given:?} is unknown{}", did_you_mean(given, names)))
+}
+
+fn list_words<T>(words: &[(&'static str, T)]) -> String {
+    let quoted: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    quoted.join(", ")
+}
+
+macro_rules! words {
+    ($type:ty: $($word:literal = $value:expr),+ $(,)?) => {
+        impl FromValue for $type {
+            fn allowed() -> String {
+                list_words::<$type>(&[$(($word, $value)),+])
+            }
+            fn from_value(value: &Value) -> Result<Self, String> {
+                one_of(value, &[$(($word, $value)),+])
+            }
+        }
+    };
+}
+
+words!(LogLevel: "error" = Self::Error, "warn" = Self::Warn, "info" = Self::Info, "debug" = Self::Debug, "trace" = Self::Trace);
+words!(Encoding: "otlp_json" = Self::OtlpJson);
+words!(Severity: "DEBUG" = Self::Debug, "INFO" = Self::Info, "WARN" = Self::Warn, "ERROR" = Self::Error, "FATAL" = Self::Fatal);
+
+impl FromValue for EventName {
+    fn allowed() -> String {
+        What::NAMES.map(|n| format!("\"{}\"", Self::short(n))).join(", ")
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let given = String::from_value(value)?;
+        let found = What::NAMES.into_iter().find(|&n| n == given || Self::short(n) == given);
+        let suggestion = || did_you_mean(&given, What::NAMES.map(Self::short));
+        found.map(Self).ok_or_else(|| format!("there is no event {given:?}{}", suggestion()))
+    }
+}
+
+impl FromValue for String {
+    fn allowed() -> String {
+        "a string that is not empty".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match &value.kind {
+            ValueKind::String(text) if text.trim().is_empty() => Err("it is empty".to_owned()),
+            ValueKind::String(text) => Ok(text.clone()),
+            other => Err(format!("it is {}", describe(other))),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn allowed() -> String {
+        format!("an array of: {}", T::allowed())
+    }
+    /// From an environment variable: items with commas between them.
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let item = |(i, v): (usize, &Value)| T::from_value(v).map_err(|e| format!("item {}: {e}", i + 1));
+        match &value.kind {
+            ValueKind::Array(items) => items.iter().enumerate().map(item).collect(),
+            ValueKind::String(text) if value.origin() == Some(layers::ENVIRONMENT) => {
+                let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+                let values: Vec<_> = parts.map(|p| Value::new(None, ValueKind::String(p.to_owned()))).collect();
+                values.iter().enumerate().map(item).collect()
+            }
+            other => Err(format!("it is {}", describe(other))),
+        }
+    }
+}
+
+impl FromValue for Size {
+    fn allowed() -> String {
+        "a size such as \"512KiB\" or \"1MiB\"".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match &value.kind {
+            ValueKind::I64(bytes) if *bytes >= 0 => Ok(Self(bytes.unsigned_abs())),
+            ValueKind::String(text) => match text.parse::<bytesize::ByteSize>() {
+                Ok(size) => Ok(Self(size.0)),
+                Err(e) => Err(format!("{text:?} is not a size: {e}")),
+            },
+            other => Err(format!("it is {}", describe(other))),
+        }
+    }
+}
+
+impl FromValue for RingSize {
+    fn allowed() -> String {
+        let [smallest, largest] = [Self::SMALLEST, Self::LARGEST].map(Size);
+        format!("a power of two between {smallest} and {largest}, such as \"512KiB\"")
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Size(bytes) = Size::from_value(value)?;
+        if !bytes.is_power_of_two() {
+            return Err(format!("{bytes} bytes are not a power of two"));
+        }
+        if !(Self::SMALLEST..=Self::LARGEST).contains(&bytes) {
+            return Err(format!("{} is out of range", Size(bytes)));
+        }
+        u32::try_from(bytes).map(Self).map_err(|e| e.to_string())
+    }
+}
+
+impl FromValue for FileMode {
+    fn allowed() -> String {
+        "three octal digits after a 0, as a string, the owner may write: \"0640\"".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let ValueKind::String(text) = &value.kind else { return Err(format!("it is {}", describe(&value.kind))) };
+        let octal = text.strip_prefix('0').filter(|digits| digits.len() == 3 && !digits.starts_with(['+', '-']));
+        match octal.and_then(|digits| u32::from_str_radix(digits, 8).ok()) {
+            Some(mode) if mode & 0o200 != 0 => Ok(Self(mode)),
+            Some(_) => Err(format!("with {text:?} the owner may not write")),
+            None => Err(format!("{text:?} is not a file mode")),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One event of every kind, for tests: with everything in it, and with as little as there can be.
+
+use super::*;
+
+fn origin(sequence: u64) -> Origin {
+    Origin { boot_id: "7f6c1f0e-4a51-4e7e-a6f3-0d7a3a5d9c11".into(), epoch: 0x17_5eed, cpu: 3, sequence }
+}
+
+/// A shell's child, a user's root.
+pub(crate) fn process() -> Process {
+    let id = |pid, start| ProcessId { pid, start };
+    let ancestor = |pid: u32, comm: &str, executable: Option<&str>| Ancestor {
+        id: id(pid, u64::from(pid) * 1_000_000_000),
+        started: 1_700_000_000_000_000_000 + u64::from(pid),
+        uid: 1000,
+        comm: comm.into(),
+        executable: executable.map(Text::from),
+    };
+    Process {
+        id: id(4242, 90_000_000_000),
+        started: 1_700_000_000_123_456_789,
+        thread_id: 4243,
+        comm: "insmod".into(),
+        executable: Some("/usr/bin/kmod".into()),
+        executable_deleted: true,
+        arguments: Some(Arguments {
+            list: vec!["insmod".into(), "/tmp/evil.ko".into(), "".into()],
+            length: 9000,
+            cut: true,
+        }),
+        working_directory: Some("/root".into()),
+        uid: 1000,
+        user: Some("alice".into()),
+        euid: 0,
+        effective_user: Some("root".into()),
+        gid: 1000,
+        egid: 0,
+        login_uid: Some(1000),
+        login_user: Some("alice".into()),
+        audit_session: Some(7),
+        capabilities: 0x1ff_ffff_ffff,
+        cgroup: Cgroup { id: 77, path: Some("/user.slice/user-1000.slice/session-7.scope".into()) },
+        namespaces: Namespaces {
+            user: Some(4_026_531_837),
+            mount: Some(4_026_531_841),
+            pid: Some(4_026_531_836),
+            net: Some(4_026_531_840),
+        },
+        namespace_pid: 12,
+        kernel_thread: true,
+        ancestors: vec![ancestor(4000, "bash", Some("/usr/bin/bash")), ancestor(1, "systemd", None)],
+    }
+}
+
+/// An event with this in it, done by [`process`].
+pub(crate) fn event(what: What) -> Event {
+    Event {
+        time: Timestamps {
+            wall: 1_700_000_100_000_000_001,
+            boot: 100_000_000_001,
+            observed: 1_700_000_100_000_500_000,
+        },
+        origin: origin(17),
+        trace: Some(origin(12).trace_id()),
+        process: Some(Box::new(process())),
+        what,
+        missing: vec!["linux.process.parent.executable.path: the process had ended".to_owned()],
+    }
+}
+
+fn bare(what: What) -> Event {
+    Event { trace: None, process: None, missing: vec![], origin: origin(18), ..event(what) }
+}
+
+fn file() -> File {
+    File {
+        path: "/tmp/evil.ko".into(),
+        path_cut: true,
+        device: (8, 1),
+        inode: u64::MAX,
+        size: 123_456,
+        mode: 0o100_644,
+        uid: 1000,
+        links: 1,
+        source: LoadSource::File,
+    }
+}
+
+fn module() -> ModuleFacts {
+    ModuleFacts {
+        name: "evil".into(),
+        version: Some("1.0".into()),
+        srcversion: Some("533BB7E5866E52F63B9ACCB".into()),
+        taints: Some(Taints(12288)),
+        sig_ok: Some(false),
+    }
+}
+
+/// An unsigned load by a person.
+pub(crate) fn load() -> Event {
+    event(What::Load(Box::new(Load {
+        syscall: Some(Syscall::FinitModule),
+        compat: true,
+        flags: LoadFlags(1 | 64),
+        outcome: Outcome::Success,
+        module: Some(module()),
+        source: Some(LoadSource::File),
+        file: Some(file()),
+        image_size: Some(123_456),
+        parameters: Some(Parameters { text: "debug=1".into(), cut: true }),
+        signature: SignatureState::Unsigned,
+        alias: Some("evil-alias".into()),
+        duration: Some(1_234_567),
+    })))
+}
+
+fn refused_load() -> Event {
+    bare(What::Load(Box::new(Load {
+        syscall: None,
+        compat: false,
+        flags: LoadFlags::default(),
+        outcome: Outcome::Refused(1, Some(Refusal::Lockdown)),
+        module: None,
+        source: None,
+        file: None,
+        image_size: None,
+        parameters: None,
+        signature: SignatureState::Unknown,
+        alias: None,
+        duration: None,
+    })))
+}
+
+/// A load in which everything that an attacker chooses is `bytes`.
+pub(crate) fn hostile(bytes: &[u8]) -> Event {
+    let text = Text::from_bytes(bytes);
+    let mut event = load();
+    if let What::Load(load) = &mut event.what {
+        load.module = Some(ModuleFacts { name: text.clone(), version: Some(text.clone()), ..module() });
+        load.file = Some(File { path: text.clone(), ..file() });
+        load.parameters = Some(Parameters { text: text.clone(), cut: false });
+    }
+    if let Some(process) = &mut event.process {
+        process.comm = text.clone();
+        process.executable = Some(text.clone());
+        process.working_directory = Some(text.clone());
+        process.user = Some(text.clone());
+        process.effective_user = Some(text.clone());
+        process.cgroup.path = Some(text.clone());
+        process.arguments = Some(Arguments { list: vec![text.clone()], length: 1, cut: false });
+        for ancestor in &mut process.ancestors {
+            ancestor.comm = text.clone();
+            ancestor.executable = Some(text.clone());
+        }
+    }
+    event.missing = vec![text.to_string()];
+    event
+}
+
+/// Every kind, and more than one of those that have alternatives.
+pub(crate) fn all() -> Vec<Event> {
+    let request = |verdict| What::Request(Request { alias: "fs-xfs".into(), verdict });
+    let helper = Helper {
+        path: "/sbin/modprobe".into(),
+        arguments: vec!["/sbin/modprobe".into(), "-q".into(), "--".into(), "fs-xfs".into()],
+        alias: Some("fs-xfs".into()),
+        task: Some(4300),
+        waited_for: true,
+        exit_status: Some(256),
+        duration: Some(5),
+    };
+    let unload = Unload {
+        name: "evil".into(),
+        flags: UnloadFlags(nix::libc::O_TRUNC as u32),
+        outcome: Outcome::Success,
+        module: Some(module()),
+        duration: Some(9),
+    };
+    let hook = |name, state| HookStatus { name, state };
+    let coverage = Coverage {
+        hooks: vec![
+            hook("load", HookState::Attached { symbol: "do_init_module".to_owned() }),
+            hook("verify", HookState::Fallback { reason: "inlined".to_owned(), by: "sig_ok" }),
+            hook("read", HookState::Missing { reason: "no such symbol".to_owned(), costs: "files" }),
+            hook("other", HookState::NotNeeded { reason: "old".to_owned() }),
+        ],
+    };
+    vec![
+        event(request(Verdict::Allowed)),
+        bare(request(Verdict::Refused(1))),
+        event(What::Helper(helper.clone())),
+        bare(What::Helper(Helper { alias: None, task: None, exit_status: None, duration: None, ..helper })),
+        event(What::Read(Read { file: Some(file()), bytes: Some(5), compressed: true, verdict: Verdict::Refused(13) })),
+        bare(What::Read(Read { file: None, bytes: None, compressed: false, verdict: Verdict::Unknown })),
+        event(What::Verify(Verify {
+            file: Some(file()),
+            name: Some("evil".into()),
+            state: SignatureState::Bad,
+            errno: Some(129),
+        })),
+        bare(What::Verify(Verify { file: None, name: None, state: SignatureState::NotChecked, errno: None })),
+        load(),
+        refused_load(),
+        event(What::Unload(unload.clone())),
+        bare(What::Unload(Unload {
+            outcome: Outcome::Refused(1, Some(Refusal::Capability)),
+            module: None,
+            duration: None,
+            ..unload
+        })),
+        bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into() })),
+        bare(What::Coverage(coverage)),
+        bare(What::Lost(Lost { event: "linux.kernel_module.read", record: "read", count: 3 })),
+        bare(What::Stopped(Stopped { reason: "SIGTERM".to_owned(), events: 5, kernel_records: 7, lost: 3 })),
+    ]
+}
+
+#[test]
+fn there_is_one_of_every_kind() {
+    for name in What::NAMES {
+        assert!(all().iter().any(|e| e.what.name() == name), "{name} has no sample");
+    }
+}
