@@ -5,7 +5,9 @@
 
 pub mod config;
 pub mod encode;
+pub mod enrich;
 pub mod event;
 pub mod resource;
 pub mod route;
 pub mod sensor;
+pub mod sink;

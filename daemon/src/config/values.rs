@@ -199,14 +199,14 @@ impl FromValue for RingSize {
 
 impl FromValue for FileMode {
     fn allowed() -> String {
-        "three octal digits after a 0, as a string, the owner may write: \"0640\"".to_owned()
+        "three octal digits after a 0, as a string, the owner may read and write: \"0640\"".to_owned()
     }
     fn from_value(value: &Value) -> Result<Self, String> {
         let ValueKind::String(text) = &value.kind else { return Err(format!("it is {}", describe(&value.kind))) };
         let octal = text.strip_prefix('0').filter(|digits| digits.len() == 3 && !digits.starts_with(['+', '-']));
         match octal.and_then(|digits| u32::from_str_radix(digits, 8).ok()) {
-            Some(mode) if mode & 0o200 != 0 => Ok(Self(mode)),
-            Some(_) => Err(format!("with {text:?} the owner may not write")),
+            Some(mode) if mode & 0o600 == 0o600 => Ok(Self(mode)),
+            Some(_) => Err(format!("with {text:?} the owner may not read and write")),
             None => Err(format!("{text:?} is not a file mode")),
         }
     }
