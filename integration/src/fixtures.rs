@@ -1,0 +1,130 @@
+//! The modules and disks that scenarios load and mount.
+
+mod builder;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    cache::{self, Cache},
+    command,
+    kernels::Kernel,
+    progress::say,
+};
+
+/// What ends a signed module (kernel/module_signature.h).
+const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
+
+/// The modules of one kernel, in one folder:
+///
+/// | file | what it is |
+/// |---|---|
+/// | dummy.ko | the kernel's own, signed by Debian, not compressed |
+/// | nosig.ko | dummy.ko without the marker that ends its signature: unsigned |
+/// | badsig.ko | dummy.ko with one byte changed: its signature does not fit |
+/// | truncated.ko | the first half of dummy.ko: unsigned, and no module |
+/// | badelf.ko | a text |
+/// | hello.ko | built out of the tree, unsigned; parameters `x`, `text`, `fail` |
+#[derive(Clone, Debug)]
+pub(crate) struct Fixtures {
+    folder: PathBuf,
+}
+
+impl Fixtures {
+    /// Makes the modules for a kernel.
+    ///
+    /// # Errors
+    /// When hello.ko can't be built.
+    pub(crate) fn of(cache: &Cache, kernel: &Kernel) -> Result<Self> {
+        let hello = builder::module(cache, kernel, "hello")?;
+        let name = format!("fixtures/{}", kernel.name());
+        let version = format!("{}-{}", kernel.release(), cache::fingerprint(&hello));
+        let folder = cache.entry(&name, &version, |place| {
+            let write = |name: &str, content: &[u8]| {
+                let path = place.join(name);
+                fs::write(&path, content).with_context(|| format!("writing {}", path.display()))
+            };
+            let dummy = module(kernel, "dummy")?;
+            let unsigned = dummy.strip_suffix(SIGNATURE_MARKER).context("the kernel's own dummy.ko is not signed")?;
+            let mut changed = dummy.clone();
+            changed[dummy.len() / 2] ^= 1;
+            write("nosig.ko", unsigned)?;
+            write("badsig.ko", &changed)?;
+            write("truncated.ko", &dummy[..dummy.len() / 2])?;
+            write("badelf.ko", b"This is a text and no module.\n")?;
+            write("dummy.ko", &dummy)?;
+            write("hello.ko", &fs::read(&hello).with_context(|| format!("reading {}", hello.display()))?)
+        })?;
+        cache.keep_only(&name, &version)?;
+        Ok(Self { folder })
+    }
+
+    /// Each file's name and path.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub(crate) fn files(&self) -> Result<Vec<(String, PathBuf)>> {
+        let files = fs::read_dir(&self.folder).with_context(|| format!("reading {}", self.folder.display()))?;
+        files
+            .map(|file| {
+                Ok((
+                    file.as_ref().map(|f| f.file_name().to_string_lossy().into_owned()).unwrap_or_default(),
+                    file?.path(),
+                ))
+            })
+            .collect()
+    }
+}
+
+/// One of the kernel's own modules, decompressed.
+///
+/// # Errors
+/// When the kernel has none of that name.
+pub(crate) fn module(kernel: &Kernel, name: &str) -> Result<Vec<u8>> {
+    let path =
+        find(&kernel.modules(), name)?.with_context(|| format!("kernel {} has no module {name}", kernel.release()))?;
+    let decompressor = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        Some("gz") => "gzip",
+        _ => return fs::read(&path).with_context(|| format!("reading {}", path.display())),
+    };
+    command::output(Command::new(decompressor).arg("-dc").arg(&path))
+}
+
+fn find(folder: &Path, module: &str) -> Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            if let Some(found) = find(&entry.path(), module)? {
+                return Ok(Some(found));
+            }
+        } else if entry.file_name().to_string_lossy().strip_prefix(module).is_some_and(|rest| rest.starts_with(".ko")) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+/// An xfs image, 300 MB but mostly holes: the smallest that mkfs.xfs makes.
+///
+/// # Errors
+/// When mkfs.xfs fails.
+pub(crate) fn xfs_image(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.entry("xfs-image", "300M", |place| {
+        say("making an xfs image");
+        let image = place.join("xfs.img");
+        fs::File::create(&image)?.set_len(300 << 20).with_context(|| format!("growing {}", image.display()))?;
+        // A newer mkfs.xfs than the oldest kernel: only features that 5.10 knows.
+        command::run(Command::new("mkfs.xfs").args(["-q", "-i", "nrext64=0"]).arg(&image))
+            .or_else(|_| command::run(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(&image)))?;
+        ensure!(image.is_file(), "mkfs.xfs made no {}", image.display());
+        Ok(())
+    })?;
+    Ok(folder.join("xfs.img"))
+}
