@@ -1,8 +1,40 @@
 //! The kernel's side: loads the programs, attaches them, reads what they say and makes events of it, in order.
+//!
+//! Two ring buffers: one for what must never be displaced, one for what can come in floods. Both are read up to one moment and
+//! merged by time, so that a thread's facts are in their order whichever ring they came by.
 
-use std::os::fd::BorrowedFd;
+mod assemble;
+mod btf;
+mod clock;
+mod counters;
+mod error;
+mod fact;
+mod helpers;
+mod hooks;
+mod identity;
+mod layout;
+mod load;
+mod programs;
+mod threads;
+mod unload;
 
-use crate::event::{Coverage, Event, Origin, Text, Timestamps};
+use std::{
+    os::fd::{AsRawFd as _, BorrowedFd},
+    sync::Arc,
+};
+
+use aya::maps::{MapData, RingBuf};
+pub use error::SensorError;
+use kmodtrail_abi::Kind;
+
+use self::{
+    assemble::{Assembler, Context},
+    clock::Clock,
+    fact::Fact,
+    layout::Layout,
+    programs::Programs,
+};
+use crate::event::{Coverage, Event, HookState, Lost, Origin, Text, Timestamps, What};
 
 /// What the configuration decides about the sensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +47,6 @@ pub struct Settings {
     pub disabled_hooks: Vec<String>,
 }
 
-/// Why the sensor can't work. Every variant says what to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SensorError {}
-
 /// Counts since the sensor was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -29,52 +56,237 @@ pub struct Totals {
     pub lost: u64,
 }
 
+/// The CPU number in the origin of what the daemon itself says.
+const NO_CPU: u32 = u32::MAX;
+/// A batch's memory is given back above this.
+const KEEP_BYTES: usize = 256 << 10;
+/// How often waiting attempts are looked at, nanoseconds.
+const TICK: u64 = 1_000_000_000;
+
+/// Copies of records: a ring's memory is given back as soon as it is read, and two rings are merged.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Time, position, length.
+    records: Vec<(u64, usize, usize)>,
+}
+
+impl Batch {
+    fn fill(&mut self, ring: &mut RingBuf<MapData>) {
+        while let Some(item) = ring.next() {
+            // Head::time: every record has one, and a shorter one is no record
+            let Some(time) = item.get(24..32).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes) else { continue };
+            self.records.push((time, self.bytes.len(), item.len()));
+            self.bytes.extend_from_slice(&item);
+        }
+    }
+}
+
 /// Attached probes and their ring buffers.
-#[derive(Debug)]
-pub struct Sensor {}
+pub struct Sensor {
+    programs: Programs,
+    assembler: Assembler,
+    batch: Batch,
+    clock: Clock,
+    last_tick: u64,
+    boot_id: Arc<str>,
+    epoch: u64,
+    own_sequence: u64,
+}
 
 impl Sensor {
     /// Loads and attaches everything.
     ///
     /// # Errors
     /// Where an essential hook can't be attached, or something that all of them need is missing.
-    pub fn open(_settings: &Settings) -> Result<Self, SensorError> {
-        Ok(Self {})
+    pub fn open(settings: &Settings) -> Result<Self, SensorError> {
+        let mut layout = Layout::of_running_kernel()?;
+        layout.check()?;
+        let clock = Clock::measure();
+        // unique per load of the programs: wall clock, so that it is also unique over reboots
+        let epoch = clock.wall(clock.boot());
+        layout.settings.epoch = epoch;
+        raise_memlock_limit();
+        let programs = Programs::attach(&layout, settings)?;
+        let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
+        let attached = |name| {
+            let hook = programs.coverage.hooks.iter().find(|h| h.name == name);
+            hook.is_some_and(|h| matches!(h.state, HookState::Attached { .. }))
+        };
+        let context = Context {
+            boot_id: Arc::clone(&boot_id),
+            sees_verification: attached("verify_signature"),
+            sees_parameters: attached("parse_args"),
+        };
+        Ok(Self {
+            assembler: Assembler::new(context),
+            programs,
+            batch: Batch::default(),
+            clock,
+            last_tick: clock.boot(),
+            boot_id,
+            epoch,
+            own_sequence: 0,
+        })
     }
+
+    /// Sends every program through the running kernel's verifier without attaching one: also on a kernel without modules, where
+    /// what it does not have is put somewhere, so that no part of a program is left out. Gives each program's name and how many
+    /// instructions the verifier looked at (0 before Linux 5.16, which does not say).
+    ///
+    /// # Errors
+    /// Where the kernel refuses one.
+    pub fn verify() -> Result<Vec<(&'static str, u32)>, SensorError> {
+        raise_memlock_limit();
+        let settings =
+            Settings { critical_ring_bytes: 1 << 16, bulk_ring_bytes: 1 << 16, disabled_hooks: Vec::new() };
+        programs::verify(&Layout::of_running_kernel()?.with_everything(), &settings)
+    }
+
     /// What is attached.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
-        Coverage { hooks: vec![] }
+        self.programs.coverage.clone()
     }
+
     /// An origin for what the daemon itself says; each call gives another one.
     pub fn own_origin(&mut self) -> Origin {
-        Origin { boot_id: "".into(), epoch: 0, cpu: 0, sequence: 0 }
+        self.own_sequence += 1;
+        Origin { boot_id: Arc::clone(&self.boot_id), epoch: self.epoch, cpu: NO_CPU, sequence: self.own_sequence }
     }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> Timestamps {
-        Timestamps { wall: 0, boot: 0, observed: 0 }
+        let clock = Clock::measure();
+        clock.timestamps(clock.boot())
     }
+
     /// Release of the running kernel.
     #[must_use]
     pub fn kernel_release(&self) -> Text {
-        Text::default()
+        Text::from(read_line("/proc/sys/kernel/osrelease").as_str())
     }
+
     /// The two ring buffers' descriptors, critical first: readable when there is something to read.
     #[must_use]
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        todo!()
+        // SAFETY: the rings own their descriptors and live as long as `self`.
+        [&self.programs.critical, &self.programs.bulk].map(|ring| unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) })
     }
+
     /// Reads all that is there now, without waiting, and appends the events it makes, in order of time. Must also be called
     /// about once a second when nothing is readable: what waits for an end that the kernel never told is finished then.
-    pub fn read(&mut self, _events: &mut Vec<Event>) {}
+    pub fn read(&mut self, events: &mut Vec<Event>) {
+        let first = events.len();
+        loop {
+            self.clock = Clock::measure();
+            // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is
+            // found there. What is newer than this moment may lack its other half and waits for the next round.
+            self.batch.fill(&mut self.programs.critical);
+            self.batch.fill(&mut self.programs.bulk);
+            self.batch.records.sort_unstable_by_key(|&(time, at, _)| (time, at));
+            let ready = self.batch.records.partition_point(|&(time, ..)| time <= self.clock.boot());
+            for &(_, at, length) in &self.batch.records[..ready] {
+                if let Some(fact) = self.batch.bytes.get(at..at + length).and_then(Fact::parse) {
+                    self.assembler.take(&fact, self.clock, events);
+                }
+            }
+            self.batch.records.drain(..ready);
+            if self.batch.records.is_empty() {
+                break;
+            }
+        }
+        self.batch.bytes.clear();
+        self.batch.bytes.shrink_to(KEEP_BYTES);
+        if self.clock.boot().saturating_sub(self.last_tick) >= TICK {
+            self.last_tick = self.clock.boot();
+            self.assembler.tick(self.clock, events);
+        }
+        self.tell_lost(events);
+        events[first..].sort_by_key(|e| e.time.boot);
+    }
+
+    fn tell_lost(&mut self, events: &mut Vec<Event>) {
+        let time = self.clock.timestamps(self.clock.boot());
+        let (boot_id, epoch) = (&self.boot_id, self.epoch);
+        self.programs.counters.newly_lost(|cpu, kind, count, all| {
+            let (event, record) = lost_as(kind);
+            // the number of all that were lost so far makes the id: told once, it is the same on every try
+            let sequence = (kind as u64) << 48 | all;
+            events.push(Event {
+                time,
+                origin: Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence },
+                trace: None,
+                process: None,
+                what: What::Lost(Lost { event, record, count }),
+                missing: Vec::new(),
+            });
+        });
+    }
+
     /// All events that `read` has given are safe: the kernel may forget their records.
     pub fn commit(&mut self) {}
+
     /// Stops watching; appends what was still open.
-    pub fn finish(&mut self, _events: &mut Vec<Event>) {}
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
+        self.read(events);
+        self.assembler.finish(self.clock, events);
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::default()
+        Totals { kernel_records: self.programs.counters.made(), lost: self.programs.counters.lost() }
+    }
+}
+
+/// The event that a lost record would have become part of, and the record's own name.
+fn lost_as(kind: Kind) -> (&'static str, &'static str) {
+    const LOAD: &str = "linux.kernel_module.load";
+    const UNLOAD: &str = "linux.kernel_module.unload";
+    const REQUEST: &str = "linux.kernel_module.request";
+    const HELPER: &str = "linux.kernel_module.helper";
+    const READ: &str = "linux.kernel_module.read";
+    const VERIFY: &str = "linux.kernel_module.verify";
+    match kind {
+        Kind::FinitModule => (LOAD, "finit_module"),
+        Kind::InitModule => (LOAD, "init_module"),
+        Kind::DeleteModule => (UNLOAD, "delete_module"),
+        Kind::SyscallReturn => (LOAD, "system call return"),
+        Kind::ModuleRequest => (REQUEST, "module request"),
+        Kind::ModuleRequestRefused => (REQUEST, "module request refused"),
+        Kind::HelperExec => (HELPER, "helper"),
+        Kind::HelperTask => (HELPER, "helper task"),
+        Kind::HelperReturn => (HELPER, "helper return"),
+        Kind::ReadFile => (READ, "read file"),
+        Kind::ReadFileRefused => (READ, "read file refused"),
+        Kind::PostReadFile => (READ, "post read file"),
+        Kind::LoadData => (READ, "load data"),
+        Kind::LoadDataRefused => (READ, "load data refused"),
+        Kind::LoadModule => (LOAD, "load_module"),
+        Kind::LoadModuleReturn => (LOAD, "load_module return"),
+        Kind::VerifySignature => (VERIFY, "mod_verify_sig"),
+        Kind::SignatureCheckRefused => (VERIFY, "module_sig_check refused"),
+        Kind::ParseArgs => (LOAD, "parse_args"),
+        Kind::InitModuleFunction => (LOAD, "do_init_module"),
+        Kind::ModuleLive => (LOAD, "trim_init_extable"),
+        Kind::FreeModule => (UNLOAD, "free_module"),
+    }
+}
+
+fn read_line(path: &str) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).unwrap_or_default()
+}
+
+/// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Where raising it is not allowed, making the maps tells.
+fn raise_memlock_limit() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+impl std::fmt::Debug for Sensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sensor").field("epoch", &self.epoch).field("totals", &self.totals()).finish_non_exhaustive()
     }
 }

@@ -24,6 +24,12 @@ macro_rules! offsets {
                 let mut take = || { next += 1; value(next - 1) };
                 Self { $($name: take(),)* }
             }
+
+            /// The values in the order of [`Self::PATHS`].
+            #[must_use]
+            pub const fn values(&self) -> [u32; Self::PATHS.len()] {
+                [$(self.$name,)*]
+            }
         }
     };
 }
@@ -116,10 +122,6 @@ pub struct Settings {
     pub syscall_args: [u32; 4],
     /// The same for the 32-bit entry.
     pub compat_args: [u32; 4],
-    /// do_init_module can't be attached: [`crate::Kind::ModuleLive`] has the module's facts.
-    pub facts_when_live: u32,
-    /// Zero.
-    pub padding: u32,
 }
 
 impl Settings {
@@ -132,7 +134,5 @@ impl Settings {
         cpus: 0,
         syscall_args: [ABSENT; 4],
         compat_args: [ABSENT; 4],
-        facts_when_live: 0,
-        padding: 0,
     };
 }

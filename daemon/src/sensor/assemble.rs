@@ -1,0 +1,335 @@
+//! Facts become events: what one thread does between a call and its return is one attempt.
+//!
+//! Facts come in the order of their time. A thread can be in one load, one unload, one request and one helper at a time (a
+//! signature check can ask for a module in the middle of a load). An attempt whose return is never seen, because the kernel had no
+//! kretprobe instance left or a ring was full, is ended by [`Assembler::tick`].
+
+use std::{collections::HashMap, sync::Arc};
+
+use kmodtrail_abi::{Kind, head_flags, section};
+
+use super::{
+    clock::Clock,
+    fact::{self, Fact},
+    helpers::HelperTasks,
+    identity,
+    load::OpenLoad,
+    unload::OpenUnload,
+};
+use crate::event::{Event, Helper, Origin, Process, Request, Text, TraceId, Verdict, What};
+
+/// How long an attempt may stay open before it is looked at, nanoseconds.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// What the assembler must know of the sensor.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) boot_id: Arc<str>,
+    /// mod_verify_sig's return is attached: a module without it is unsigned.
+    pub(super) sees_verification: bool,
+    /// parse_args is attached: a module without it has no parameters.
+    pub(super) sees_parameters: bool,
+}
+
+/// Everything that an event needs beside what it says.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) origin: Origin,
+    pub(super) boot: u64,
+    pub(super) process: Option<Box<Process>>,
+    pub(super) missing: Vec<String>,
+    pub(super) trace: Option<TraceId>,
+}
+
+impl Frame {
+    pub(super) fn event(&self, clock: Clock, what: What) -> Event {
+        Event {
+            time: clock.timestamps(self.boot),
+            origin: self.origin.clone(),
+            trace: self.trace,
+            process: self.process.clone(),
+            what,
+            missing: self.missing.clone(),
+        }
+    }
+
+    /// The same who and why, at another moment.
+    pub(super) fn at(&self, origin: Origin, boot: u64) -> Self {
+        Self { origin, boot, ..self.clone() }
+    }
+}
+
+#[derive(Debug)]
+struct OpenRequest {
+    frame: Frame,
+    alias: Text,
+}
+
+#[derive(Debug)]
+struct OpenHelper {
+    frame: Frame,
+    helper: Helper,
+    info: u64,
+}
+
+/// What one thread is in the middle of.
+#[derive(Debug, Default)]
+struct Thread {
+    tgid: u32,
+    load: Option<OpenLoad>,
+    unload: Option<OpenUnload>,
+    request: Option<OpenRequest>,
+    helper: Option<OpenHelper>,
+}
+
+impl Thread {
+    fn is_idle(&self) -> bool {
+        self.load.is_none() && self.unload.is_none() && self.request.is_none() && self.helper.is_none()
+    }
+}
+
+/// All open attempts.
+#[derive(Debug)]
+pub(super) struct Assembler {
+    context: Context,
+    threads: HashMap<u32, Thread>,
+    /// subprocess_info -> thread whose request it is.
+    requesters: HashMap<u64, u32>,
+    helpers: HelperTasks,
+}
+
+impl Assembler {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, threads: HashMap::new(), requesters: HashMap::new(), helpers: HelperTasks::default() }
+    }
+
+    fn origin(&self, fact: &Fact<'_>) -> Origin {
+        Origin {
+            boot_id: Arc::clone(&self.context.boot_id),
+            epoch: fact.head.epoch,
+            cpu: fact.head.cpu,
+            sequence: fact.head.sequence,
+        }
+    }
+
+    /// Who and when, for an attempt that begins with this fact.
+    fn frame(&self, fact: &Fact<'_>, clock: Clock) -> Frame {
+        let mut missing = Vec::new();
+        let process = identity::process(fact, clock, &mut missing);
+        if process.is_none() {
+            missing.push("process: the record that began this was not seen".to_owned());
+        }
+        Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Box::new), missing, trace: None }
+    }
+
+    /// Takes one fact; appends the events that it ends.
+    pub(super) fn take(&mut self, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
+        let tid = fact.head.tid;
+        let mut thread = self.threads.remove(&tid).unwrap_or_default();
+        thread.tgid = fact.head.tgid;
+        match fact.kind {
+            Kind::FinitModule | Kind::InitModule => {
+                self.end_load(&mut thread, None, clock, events);
+                thread.load = Some(self.open_load(fact, clock));
+            }
+            Kind::ReadFile
+            | Kind::ReadFileRefused
+            | Kind::PostReadFile
+            | Kind::LoadData
+            | Kind::LoadDataRefused
+            | Kind::LoadModule
+            | Kind::VerifySignature
+            | Kind::SignatureCheckRefused
+            | Kind::ParseArgs
+            | Kind::InitModuleFunction
+            | Kind::ModuleLive => {
+                let origin = self.origin(fact);
+                let load = thread.load.take();
+                let mut load = load.unwrap_or_else(|| self.open_load(fact, clock));
+                load.take(fact, origin);
+                thread.load = Some(load);
+            }
+            Kind::LoadModuleReturn => self.end_load(&mut thread, Some(fact.returned()), clock, events),
+            Kind::DeleteModule => {
+                self.end_unload(&mut thread, None, clock, events);
+                let frame = self.frame(fact, clock);
+                thread.unload = Some(OpenUnload::begin(frame, fact));
+            }
+            Kind::FreeModule => self.free(&mut thread, fact, clock, events),
+            Kind::SyscallReturn if fact.head.args[1] == Kind::DeleteModule as u64 => {
+                self.end_unload(&mut thread, Some(fact), clock, events);
+            }
+            Kind::SyscallReturn => {
+                if let Some(load) = &mut thread.load {
+                    load.ended_at(fact.head.time);
+                }
+                self.end_load(&mut thread, Some(fact.returned()), clock, events);
+            }
+            Kind::ModuleRequest => {
+                end_request(&mut thread, Verdict::Unknown, clock, events);
+                let mut frame = self.frame(fact, clock);
+                frame.trace = Some(frame.origin.trace_id());
+                thread.request = Some(OpenRequest { frame, alias: fact.text(section::NAME).unwrap_or_default() });
+            }
+            Kind::ModuleRequestRefused => {
+                end_request(&mut thread, Verdict::Refused(-fact.returned()), clock, events);
+            }
+            Kind::HelperExec => self.begin_helper(&mut thread, fact, clock, events),
+            Kind::HelperTask => self.helper_task(fact),
+            Kind::HelperReturn => self.end_helper(&mut thread, Some(fact), clock, events),
+        }
+        if !thread.is_idle() {
+            self.threads.insert(tid, thread);
+        }
+    }
+
+    fn open_load(&self, fact: &Fact<'_>, clock: Clock) -> OpenLoad {
+        let mut frame = self.frame(fact, clock);
+        let cause = frame.process.as_ref().and_then(|p| self.helpers.cause_of(p));
+        frame.trace = Some(cause.as_ref().map_or_else(|| frame.origin.trace_id(), |c| c.trace));
+        OpenLoad::begin(frame, fact, cause.map(|c| c.alias))
+    }
+
+    fn end_load(&mut self, thread: &mut Thread, returned: Option<i32>, clock: Clock, events: &mut Vec<Event>) {
+        if let Some(load) = thread.load.take() {
+            load.end(returned, &self.context, clock, events);
+        }
+    }
+
+    fn end_unload(&mut self, thread: &mut Thread, returned: Option<&Fact<'_>>, clock: Clock, events: &mut Vec<Event>) {
+        if let Some(unload) = thread.unload.take() {
+            events.push(unload.end(returned, clock));
+        }
+    }
+
+    /// free_module is the end of an unload and of a load whose init function failed.
+    fn free(&mut self, thread: &mut Thread, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
+        let origin = self.origin(fact);
+        if let Some(unload) = &mut thread.unload {
+            unload.take(fact);
+        } else if let Some(load) = &mut thread.load {
+            load.take(fact, origin);
+        } else {
+            // its beginning is lost: the module goes all the same
+            let frame = self.frame(fact, clock);
+            let mut unload = OpenUnload::begin(frame, fact);
+            unload.take(fact);
+            events.push(unload.end(None, clock));
+        }
+    }
+
+    fn begin_helper(&mut self, thread: &mut Thread, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
+        let request = end_request(thread, Verdict::Allowed, clock, events);
+        self.end_helper(thread, None, clock, events);
+        let (frame, alias) = match request {
+            Some(r) => (r.frame.at(self.origin(fact), fact.head.time), Some(r.alias)),
+            None => (self.frame(fact, clock), None),
+        };
+        let arguments = fact.section(section::HELPER_ARGV).map_or(&[][..], |s| s.bytes);
+        let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments).split(|&b| b == 0).map(Text::from_bytes);
+        let info = fact.head.args[0];
+        self.requesters.insert(info, fact.head.tid);
+        thread.helper = Some(OpenHelper {
+            frame,
+            info,
+            helper: Helper {
+                path: fact.text(section::HELPER_PATH).unwrap_or_default(),
+                arguments: arguments.collect(),
+                alias,
+                task: None,
+                // UMH_NO_WAIT is 0, include/linux/umh.h
+                waited_for: fact.head.args[1] as u32 != 0,
+                exit_status: None,
+                duration: None,
+            },
+        });
+    }
+
+    /// Runs in the task that becomes the helper; its requester's thread is another one.
+    fn helper_task(&mut self, fact: &Fact<'_>) {
+        let requester = self.requesters.remove(&fact.head.args[0]);
+        let Some(open) = requester.and_then(|tid| self.threads.get_mut(&tid)?.helper.as_mut()) else { return };
+        open.helper.task = Some(fact.head.tgid);
+        if let (Some(trace), Some(alias)) = (open.frame.trace, &open.helper.alias) {
+            self.helpers.add(fact.head.tgid, fact.head.time, trace, alias.clone());
+        }
+    }
+
+    fn end_helper(&mut self, thread: &mut Thread, returned: Option<&Fact<'_>>, clock: Clock, events: &mut Vec<Event>) {
+        let Some(mut open) = thread.helper.take() else { return };
+        self.requesters.remove(&open.info);
+        if let Some(fact) = returned {
+            open.helper.exit_status = Some(fact.returned());
+            open.helper.duration = Some(fact.head.time.saturating_sub(open.frame.boot));
+        } else {
+            open.frame.missing.push("linux.kernel_module.helper.exit_status: the return was not seen".to_owned());
+        }
+        events.push(open.frame.event(clock, What::Helper(open.helper)));
+    }
+
+    /// Ends what has waited for long enough, where the thread is no longer in the call.
+    pub(super) fn tick(&mut self, clock: Clock, events: &mut Vec<Event>) {
+        let due = |boot: u64| clock.boot().saturating_sub(boot) > PATIENCE;
+        let mut threads = std::mem::take(&mut self.threads);
+        for (&tid, thread) in &mut threads {
+            if thread.request.as_ref().is_some_and(|r| due(r.frame.boot)) {
+                end_request(thread, Verdict::Unknown, clock, events);
+            }
+            if let Some(load) = thread.load.as_mut().filter(|l| due(l.began())) {
+                load.tell_evidence(&self.context, clock, events);
+            }
+            let waiting = [
+                thread.load.as_ref().map(OpenLoad::began),
+                thread.unload.as_ref().map(OpenUnload::began),
+                thread.helper.as_ref().map(|h| h.frame.boot),
+            ];
+            if waiting.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid) {
+                self.end_load(thread, None, clock, events);
+                self.end_unload(thread, None, clock, events);
+                self.end_helper(thread, None, clock, events);
+            }
+        }
+        threads.retain(|_, thread| !thread.is_idle());
+        self.threads = threads;
+        self.helpers.forget_before(clock.boot());
+    }
+
+    /// Ends everything: nobody will see the returns.
+    pub(super) fn finish(&mut self, clock: Clock, events: &mut Vec<Event>) {
+        for (_, mut thread) in std::mem::take(&mut self.threads) {
+            end_request(&mut thread, Verdict::Unknown, clock, events);
+            self.end_load(&mut thread, None, clock, events);
+            self.end_unload(&mut thread, None, clock, events);
+            self.end_helper(&mut thread, None, clock, events);
+        }
+    }
+}
+
+fn end_request(thread: &mut Thread, verdict: Verdict, clock: Clock, events: &mut Vec<Event>) -> Option<OpenRequest> {
+    let open = thread.request.take()?;
+    events.push(open.frame.event(clock, What::Request(Request { alias: open.alias.clone(), verdict })));
+    Some(open)
+}
+
+/// Whether the caller may load and unload modules, as the kernel side has seen it.
+pub(super) fn may_load(fact: &Fact<'_>) -> bool {
+    fact.has(head_flags::MAY_LOAD)
+}
+
+/// Name, version, taints of a module.
+pub(super) fn module_facts(fact: &Fact<'_>) -> Option<crate::event::ModuleFacts> {
+    use kmodtrail_abi::UNKNOWN;
+    let [_, taints, sig_ok, _] = fact.head.args;
+    Some(crate::event::ModuleFacts {
+        name: fact.text(section::NAME)?,
+        version: fact.text(section::VERSION),
+        srcversion: fact.text(section::SRCVERSION),
+        taints: (taints != UNKNOWN).then_some(crate::event::Taints(taints)),
+        sig_ok: (sig_ok != UNKNOWN).then_some(sig_ok != 0),
+    })
+}
+
+/// The file of a section.
+pub(super) fn file_of(fact: &Fact<'_>) -> Option<crate::event::File> {
+    fact.section(section::FILE).and_then(fact::file)
+}

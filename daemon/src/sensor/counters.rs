@@ -1,0 +1,70 @@
+//! The loss counters, mapped into our memory: the kernel side counts what a full ring cost, and no system call is needed to know.
+
+use std::{num::NonZeroUsize, os::fd::AsFd, ptr::NonNull};
+
+use kmodtrail_abi::{CpuCounters, KINDS, Kind};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The map COUNTERS.
+#[derive(Debug)]
+pub(super) struct Counters {
+    memory: NonNull<CpuCounters>,
+    bytes: NonZeroUsize,
+    cpus: usize,
+    /// What has been told already, by CPU and kind.
+    told: Vec<[u64; KINDS]>,
+}
+
+// SAFETY: the mapping belongs to this value alone and is only read.
+unsafe impl Send for Counters {}
+
+impl Counters {
+    /// Maps the first `cpus` elements.
+    pub(super) fn map(fd: impl AsFd, cpus: usize) -> nix::Result<Self> {
+        // array elements are 8-byte aligned and as long as the value: CpuCounters is a multiple of 8
+        let bytes = NonZeroUsize::new(cpus.max(1) * size_of::<CpuCounters>()).ok_or(nix::errno::Errno::EINVAL)?;
+        // SAFETY: a new shared mapping that nothing else refers to; the kernel checks its length against the map's.
+        let memory = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, fd, 0)? };
+        Ok(Self { memory: memory.cast(), bytes, cpus, told: vec![[0; KINDS]; cpus] })
+    }
+
+    fn read(&self, cpu: usize, field: impl Fn(*const CpuCounters) -> *const u64) -> u64 {
+        debug_assert!(cpu < self.cpus);
+        // SAFETY: inside the mapping, aligned; the kernel writes whole words, so that a volatile read gives an old or a new value.
+        unsafe { field(self.memory.as_ptr().add(cpu).cast_const()).read_volatile() }
+    }
+
+    /// Records made, lost ones included.
+    pub(super) fn made(&self) -> u64 {
+        // SAFETY (of the raw borrow): `c` points into the mapping.
+        (0..self.cpus).map(|cpu| self.read(cpu, |c| unsafe { &raw const (*c).sequence })).sum()
+    }
+
+    /// Records lost since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.told.iter().flatten().sum()
+    }
+
+    /// What has been lost since the last call: CPU, kind, number, and the number of all of them, which makes the record's id.
+    pub(super) fn newly_lost(&mut self, mut tell: impl FnMut(u32, Kind, u64, u64)) {
+        for cpu in 0..self.cpus {
+            for kind in Kind::ALL {
+                let i = kind as usize;
+                // SAFETY (of the raw borrow): `c` points into the mapping, and `i` is below KINDS.
+                let all = self.read(cpu, |c| unsafe { &raw const (*c).lost[i] });
+                let new = all.wrapping_sub(self.told[cpu][i]);
+                if new != 0 {
+                    self.told[cpu][i] = all;
+                    tell(cpu as u32, kind, new, all);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`, which ends with this value.
+        let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
+    }
+}

@@ -1,0 +1,270 @@
+//! One attempt to load a module, from its first fact to its last.
+
+use kmodtrail_abi::{Kind, head_flags, section};
+use nix::errno::Errno;
+
+use super::{
+    assemble::{Context, Frame, file_of, may_load, module_facts},
+    clock::Clock,
+    fact::Fact,
+};
+use crate::event::{
+    Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState, Syscall,
+    Text, Verdict, Verify, What,
+};
+
+/// What happened, and which record said it.
+#[derive(Debug, Clone)]
+struct Seen<T> {
+    origin: Origin,
+    boot: u64,
+    what: T,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenLoad {
+    frame: Frame,
+    syscall: Option<Syscall>,
+    compat: bool,
+    flags: u32,
+    may_load: bool,
+    alias: Option<Text>,
+    file: Option<File>,
+    /// `struct file *` of the file, to tell whether another one was read.
+    file_address: u64,
+    read: Option<Seen<bool>>,
+    read_bytes: Option<u64>,
+    read_refused: Option<i32>,
+    load_module: bool,
+    image_size: Option<u64>,
+    verified: Option<Seen<i64>>,
+    check_refused: Option<i32>,
+    parameters: Option<Parameters>,
+    module: Option<Seen<ModuleFacts>>,
+    live: bool,
+    freed: bool,
+    end: Option<u64>,
+    read_told: bool,
+    verify_told: bool,
+}
+
+impl OpenLoad {
+    pub(super) fn begin(frame: Frame, fact: &Fact<'_>, alias: Option<Text>) -> Self {
+        let syscall = match fact.kind {
+            Kind::FinitModule => Some(Syscall::FinitModule),
+            Kind::InitModule => Some(Syscall::InitModule),
+            _ => None,
+        };
+        Self {
+            frame,
+            syscall,
+            compat: fact.has(head_flags::COMPAT),
+            flags: if syscall == Some(Syscall::FinitModule) { fact.head.args[1] as u32 } else { 0 },
+            // without the beginning it is not known: only then "no" is said where there is a reason to
+            may_load: syscall.is_none() || may_load(fact),
+            alias,
+            file: file_of(fact),
+            file_address: if syscall == Some(Syscall::FinitModule) { fact.head.args[2] } else { 0 },
+            read: None,
+            read_bytes: None,
+            read_refused: None,
+            load_module: false,
+            image_size: None,
+            verified: None,
+            check_refused: None,
+            parameters: None,
+            module: None,
+            live: false,
+            freed: false,
+            end: None,
+            read_told: false,
+            verify_told: false,
+        }
+    }
+
+    pub(super) fn began(&self) -> u64 {
+        self.frame.boot
+    }
+
+    pub(super) fn ended_at(&mut self, boot: u64) {
+        self.end = Some(boot);
+    }
+
+    /// A fact of the same thread in the middle of the attempt.
+    pub(super) fn take(&mut self, fact: &Fact<'_>, origin: Origin) {
+        let args = fact.head.args;
+        let boot = fact.head.time;
+        match fact.kind {
+            Kind::ReadFile => {
+                // the file that is read is the truth; the descriptor's was only the one of the moment before
+                if let Some(file) = file_of(fact) {
+                    self.file = Some(file);
+                    self.file_address = args[0];
+                }
+                self.read.get_or_insert(Seen { origin, boot, what: false });
+            }
+            Kind::PostReadFile => {
+                // compressed modules are reported twice from 6.19 on: as read, then decompressed
+                self.read_bytes.get_or_insert(args[2]);
+            }
+            Kind::LoadData => drop(self.read.get_or_insert(Seen { origin, boot, what: true })),
+            Kind::ReadFileRefused | Kind::LoadDataRefused => self.read_refused = Some(-fact.returned()),
+            Kind::LoadModule => {
+                self.load_module = true;
+                self.image_size = Some(args[1]);
+                if self.syscall.is_none() {
+                    self.flags = args[2] as u32;
+                }
+                if self.frame.process.is_none() && fact.identity.is_some() {
+                    self.frame.missing.push("process: taken at load_module".to_owned());
+                }
+            }
+            Kind::VerifySignature => self.verified = Some(Seen { origin, boot, what: i64::from(fact.returned()) }),
+            Kind::SignatureCheckRefused => self.check_refused = Some(-fact.returned()),
+            Kind::ParseArgs => {
+                if let Some(s) = fact.section(section::PARAMETERS) {
+                    let cut = s.flags & section::CUT != 0;
+                    self.parameters = fact.text(section::PARAMETERS).map(|text| Parameters { text, cut });
+                }
+            }
+            Kind::InitModuleFunction | Kind::ModuleLive => {
+                self.live |= fact.kind == Kind::ModuleLive;
+                if let Some(what) = module_facts(fact) {
+                    self.module.get_or_insert(Seen { origin, boot, what });
+                }
+            }
+            Kind::FreeModule => {
+                self.freed = true;
+                if let Some(what) = module_facts(fact) {
+                    self.module.get_or_insert(Seen { origin, boot, what });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The records about the read and the verification, each once.
+    pub(super) fn tell_evidence(&mut self, context: &Context, clock: Clock, events: &mut Vec<Event>) {
+        if let (Some(read), false) = (&self.read, self.read_told) {
+            self.read_told = true;
+            let verdict = match (self.read_refused, self.load_module || self.end.is_some()) {
+                (Some(errno), _) => Verdict::Refused(errno),
+                (None, true) => Verdict::Allowed,
+                (None, false) => Verdict::Unknown,
+            };
+            let what = Read {
+                file: self.file.clone().filter(|_| !read.what),
+                bytes: self.read_bytes,
+                compressed: self.is_compressed(),
+                verdict,
+            };
+            events.push(self.frame.at(read.origin.clone(), read.boot).event(clock, What::Read(what)));
+        }
+        let seen = match (&self.verified, &self.module) {
+            (Some(v), _) => Some((v.origin.clone(), v.boot)),
+            (None, Some(m)) => Some((m.origin.clone(), m.boot)),
+            (None, None) => None,
+        };
+        if let (Some((origin, boot)), false) = (seen, self.verify_told) {
+            self.verify_told = true;
+            let what = Verify {
+                file: self.file.clone(),
+                name: self.module.as_ref().map(|m| m.what.name.clone()),
+                state: self.signature(context),
+                errno: self.verified.as_ref().map(|v| -v.what as i32),
+            };
+            events.push(self.frame.at(origin, boot).event(clock, What::Verify(what)));
+        }
+    }
+
+    fn is_compressed(&self) -> bool {
+        // MODULE_INIT_COMPRESSED_FILE, include/uapi/linux/module.h
+        self.flags & 4 != 0
+    }
+
+    /// What the kernel did with the signature; a module that got as far as its facts was not refused.
+    fn signature(&self, context: &Context) -> SignatureState {
+        let sig_ok = self.module.as_ref().and_then(|m| m.what.sig_ok);
+        match (&self.verified, sig_ok) {
+            (Some(v), _) => SignatureState::from_verification(v.what),
+            (None, Some(true)) => SignatureState::Valid,
+            (None, Some(false)) if context.sees_verification => SignatureState::Unsigned,
+            // refused before the module had a name
+            (None, None) => match self.check_refused {
+                Some(errno) if errno == Errno::EKEYREJECTED as i32 && context.sees_verification => SignatureState::Unsigned,
+                _ => SignatureState::Unknown,
+            },
+            (None, Some(false)) => SignatureState::Unknown,
+        }
+    }
+
+    fn outcome(&self, returned: Option<i32>) -> Outcome {
+        let Some(returned) = returned else {
+            return if self.live {
+                Outcome::Success
+            } else if self.freed {
+                Outcome::Failure(None)
+            } else {
+                Outcome::Unknown
+            };
+        };
+        if returned >= 0 {
+            return Outcome::Success;
+        }
+        let errno = -returned;
+        if self.read_refused.is_some() {
+            return Outcome::Refused(errno, Some(Refusal::SecurityModule));
+        }
+        if !self.load_module && self.read.is_none() && errno == Errno::EPERM as i32 && self.syscall.is_some() {
+            // may_init_module, kernel/module/main.c: the capability, then the setting
+            let gate = if self.may_load { Refusal::ModulesDisabled } else { Refusal::Capability };
+            return Outcome::Refused(errno, Some(gate));
+        }
+        if self.module.is_some() {
+            return Outcome::Failure(Some(errno)); // its own init function, a name that is taken, ...
+        }
+        let signature = [Errno::EKEYREJECTED, Errno::ENOKEY, Errno::ENOPKG, Errno::EBADMSG].map(|e| e as i32);
+        match self.check_refused {
+            // module_sig_check asks lockdown last: kernel/module/signing.c
+            Some(e) if e == Errno::EPERM as i32 => Outcome::Refused(errno, Some(Refusal::Lockdown)),
+            Some(_) => Outcome::Refused(errno, Some(Refusal::Signature)),
+            // where module_sig_check is inlined: only signatures give these before there is a module
+            None if self.load_module && signature.contains(&errno) => Outcome::Refused(errno, Some(Refusal::Signature)),
+            // a blacklist, or lockdown where module_sig_check is inlined
+            None if self.load_module && errno == Errno::EPERM as i32 => Outcome::Refused(errno, None),
+            None => Outcome::Failure(Some(errno)),
+        }
+    }
+
+    pub(super) fn end(mut self, returned: Option<i32>, context: &Context, clock: Clock, events: &mut Vec<Event>) {
+        if returned.is_none() {
+            self.frame.missing.push("linux.kernel_module.errno: the return was not seen".to_owned());
+        }
+        self.tell_evidence(context, clock, events);
+        let in_memory = self.syscall == Some(Syscall::InitModule) || self.read.as_ref().is_some_and(|r| r.what);
+        let source = match &self.file {
+            Some(file) => Some(file.source),
+            None => in_memory.then_some(LoadSource::Memory),
+        };
+        let parameters = match (self.parameters.take(), &self.module) {
+            (Some(parameters), _) => Some(parameters),
+            (None, Some(_)) if context.sees_parameters => Some(Parameters { text: Text::default(), cut: false }),
+            (None, _) => None,
+        };
+        let load = Load {
+            syscall: self.syscall,
+            compat: self.compat,
+            flags: LoadFlags(self.flags),
+            outcome: self.outcome(returned),
+            source,
+            image_size: self.image_size,
+            parameters,
+            signature: self.signature(context),
+            alias: self.alias.take(),
+            duration: self.end.map(|end| end.saturating_sub(self.frame.boot)),
+            module: self.module.take().map(|m| m.what),
+            file: self.file.take(),
+        };
+        events.push(self.frame.event(clock, What::Load(Box::new(load))));
+    }
+}

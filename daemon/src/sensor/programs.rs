@@ -1,0 +1,214 @@
+//! Loading the object and attaching its programs by the table of hooks.
+
+use std::{collections::BTreeMap, io};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Map, MapData, MapError, RingBuf},
+    programs::{KProbe, ProgramError},
+    sys::SyscallError,
+};
+
+use super::{
+    Settings, SensorError,
+    counters::Counters,
+    hooks::{ESSENTIAL, HOOKS, Hook, LIVE_WITH_FACTS, Otherwise},
+    layout::Layout,
+};
+use crate::event::{Coverage, HookState, HookStatus};
+
+/// The object that build.rs has made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kmodtrail-probes"));
+
+/// Everything of ours in the kernel. Dropping it detaches it.
+pub(super) struct Programs {
+    /// Owns programs and links.
+    _object: Ebpf,
+    pub(super) critical: RingBuf<MapData>,
+    pub(super) bulk: RingBuf<MapData>,
+    pub(super) counters: Counters,
+    pub(super) coverage: Coverage,
+}
+
+/// The bytes of a `#[repr(C)]` value without padding, as the object's constants take them.
+fn bytes_of<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: as long as the value and not longer; the two types it is called with consist of integers, and their sizes are the
+    // sums of their members' (asserted below), so that no byte is uninitialized.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+const _: () = {
+    use kmodtrail_abi::{Offsets, Settings};
+    assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
+    assert!(size_of::<Settings>() == 8 + 4 * 4 + 2 * 16);
+};
+
+/// Makes maps and constants; loads no program yet.
+fn object(layout: &Layout, settings: &Settings, cpus: u32) -> Result<Ebpf, SensorError> {
+    EbpfLoader::new()
+        // the programs have no relocations against the kernel's types: sensor::layout has read what they need
+        .btf(None)
+        .override_global("OFFSETS", bytes_of(&layout.offsets), true)
+        .override_global("SETTINGS", bytes_of(&layout.settings), true)
+        .map_max_entries("COUNTERS", cpus)
+        .map_max_entries("CRITICAL", settings.critical_ring_bytes)
+        .map_max_entries("BULK", settings.bulk_ring_bytes)
+        .load(OBJECT)
+        .map_err(|error| match errno_of(&error) {
+            Some(nix::libc::EPERM) => SensorError::NotPermitted { what: "make eBPF maps" },
+            Some(nix::libc::EINVAL) if lockdown_is_confidentiality() => SensorError::Lockdown,
+            _ => SensorError::Object { source: Box::new(error) },
+        })
+}
+
+fn kprobe<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut KProbe, SensorError> {
+    let program = object.program_mut(name).ok_or(SensorError::NoProgram { name })?;
+    program.try_into().map_err(|_| SensorError::NoProgram { name })
+}
+
+/// Every program through the verifier, nothing attached. Gives (program, verified instructions) for each.
+pub(super) fn verify(layout: &Layout, settings: &Settings) -> Result<Vec<(&'static str, u32)>, SensorError> {
+    let mut object = object(layout, settings, 1)?;
+    let names = HOOKS.iter().map(|h| h.program).chain([LIVE_WITH_FACTS]);
+    names
+        .map(|name| {
+            let program = kprobe(&mut object, name)?;
+            load(program, name)?;
+            Ok((name, program.info().ok().and_then(|i| i.verified_instruction_count()).unwrap_or(0)))
+        })
+        .collect()
+}
+
+fn load(program: &mut KProbe, name: &'static str) -> Result<(), SensorError> {
+    program.load().map_err(|error| match error {
+        ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(nix::libc::EPERM) => {
+            SensorError::NotPermitted { what: "load eBPF programs" }
+        }
+        ProgramError::LoadError { .. } if lockdown_is_confidentiality() => SensorError::Lockdown,
+        error => SensorError::Refused { name, source: Box::new(error) },
+    })
+}
+
+impl Programs {
+    /// Loads and attaches what can be.
+    pub(super) fn attach(layout: &Layout, settings: &Settings) -> Result<Self, SensorError> {
+        for name in &settings.disabled_hooks {
+            if !HOOKS.iter().any(|h| h.name == name) {
+                return Err(SensorError::NoSuchHook { name: name.clone() });
+            }
+        }
+        let cpus = aya::util::nr_cpus().map_err(|(file, source)| SensorError::Cpus { file, source })?;
+        let mut object = object(layout, settings, cpus as u32)?;
+        let mut ring = |name| -> Result<RingBuf<MapData>, SensorError> {
+            let map = object.take_map(name).ok_or(SensorError::NoProgram { name })?;
+            RingBuf::try_from(map).map_err(|source| SensorError::Ring { name, source: Box::new(source) })
+        };
+        let (critical, bulk) = (ring("CRITICAL")?, ring("BULK")?);
+        let counters = match object.take_map("COUNTERS") {
+            Some(Map::Array(map)) => Counters::map(map.fd(), cpus).map_err(|source| SensorError::Counters { source })?,
+            _ => return Err(SensorError::NoProgram { name: "COUNTERS" }),
+        };
+        let mut reasons = BTreeMap::new();
+        let mut attached = BTreeMap::new();
+        // in the table's order, but what stands in for do_init_module after it
+        for hook in HOOKS {
+            if hook.name == "trim_init_extable" {
+                continue;
+            }
+            match attach(&mut object, hook, hook.program, settings) {
+                Ok(symbol) => drop(attached.insert(hook.name, symbol)),
+                Err(Failure::Here(reason)) => drop(reasons.insert(hook.name, reason)),
+                Err(Failure::Everywhere(error)) => return Err(error),
+            }
+        }
+        let live = HOOKS.iter().find(|h| h.name == "trim_init_extable").ok_or(SensorError::NoProgram { name: "trim_init_extable" })?;
+        let program = if attached.contains_key("do_init_module") { live.program } else { LIVE_WITH_FACTS };
+        match attach(&mut object, live, program, settings) {
+            Ok(symbol) => drop(attached.insert(live.name, symbol)),
+            Err(Failure::Here(reason)) => drop(reasons.insert(live.name, reason)),
+            Err(Failure::Everywhere(error)) => return Err(error),
+        }
+        for (group, what) in ESSENTIAL {
+            if !group.iter().any(|name| attached.contains_key(name)) {
+                let hooks = group.iter().map(|name| format!("{name} ({})", reasons.get(name).map_or("", String::as_str)));
+                return Err(SensorError::Essential { what, hooks: hooks.collect::<Vec<_>>().join(", ") });
+            }
+        }
+        let coverage = coverage(&attached, &reasons);
+        Ok(Self { _object: object, critical, bulk, counters, coverage })
+    }
+}
+
+/// Why a hook is not attached.
+enum Failure {
+    /// This hook can't be, on this kernel.
+    Here(String),
+    /// No hook can be.
+    Everywhere(SensorError),
+}
+
+fn attach(object: &mut Ebpf, hook: &Hook, program: &'static str, settings: &Settings) -> Result<String, Failure> {
+    if settings.disabled_hooks.iter().any(|name| name == hook.name) {
+        return Err(Failure::Here("disabled by sensor.disabled_hooks".to_owned()));
+    }
+    let probe = kprobe(object, program).map_err(Failure::Everywhere)?;
+    if hook.symbols.is_empty() {
+        return Err(Failure::Here("this architecture has no such function".to_owned()));
+    }
+    load(probe, program).map_err(Failure::Everywhere)?;
+    let mut reasons = Vec::new();
+    for symbol in hook.symbols {
+        match probe.attach(symbol, 0) {
+            Ok(_) => return Ok((*symbol).to_owned()),
+            Err(error) => reasons.push(why(symbol, error)?),
+        }
+    }
+    Err(Failure::Here(reasons.join("; ")))
+}
+
+/// perf_event_open's errors for a kprobe: kernel/trace/trace_kprobe.c, kernel/events/core.c.
+fn why(symbol: &str, error: ProgramError) -> Result<String, Failure> {
+    match &error {
+        // no /sys/bus/event_source/devices/kprobe: CONFIG_KPROBES or CONFIG_KPROBE_EVENTS is off
+        ProgramError::KProbeError(_) => Err(Failure::Everywhere(SensorError::NoKprobes)),
+        ProgramError::SyscallError(SyscallError { io_error, .. }) => match io_error.raw_os_error() {
+            Some(nix::libc::ENOENT) => Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)")),
+            Some(nix::libc::EACCES | nix::libc::EPERM) => Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() })),
+            _ => Ok(format!("{symbol}: {io_error}")),
+        },
+        _ => Ok(format!("{symbol}: {error}")),
+    }
+}
+
+fn coverage(attached: &BTreeMap<&str, String>, reasons: &BTreeMap<&str, String>) -> Coverage {
+    let state = |hook: &Hook| {
+        if let Some(symbol) = attached.get(hook.name) {
+            return HookState::Attached { symbol: symbol.clone() };
+        }
+        let reason = reasons.get(hook.name).cloned().unwrap_or_default();
+        match hook.otherwise {
+            Otherwise::Fallback { by, .. } if attached.contains_key(by) => HookState::Fallback { reason, by },
+            Otherwise::Fallback { costs, .. } | Otherwise::Costs(costs) => HookState::Missing { reason, costs },
+            Otherwise::NotNeeded(why) => HookState::NotNeeded { reason: format!("{why}: {reason}") },
+        }
+    };
+    Coverage { hooks: HOOKS.iter().map(|h| HookStatus { name: h.name, state: state(h) }).collect() }
+}
+
+fn errno_of(error: &EbpfError) -> Option<i32> {
+    let io_error: &io::Error = match error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => io_error,
+        EbpfError::MapError(MapError::SyscallError(SyscallError { io_error, .. })) => io_error,
+        _ => return None,
+    };
+    io_error.raw_os_error()
+}
+
+/// Lockdown's mode stands in brackets: security/lockdown/lockdown.c.
+fn lockdown_is_confidentiality() -> bool {
+    std::fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
+}
+
+fn paranoid() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    read.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}

@@ -1,0 +1,53 @@
+//! Is a thread still inside a system call?
+
+use std::fs;
+
+/// Whether the thread may still be in the call that it was seen to begin. A kprobe's record can outlive its return's: then the
+/// thread is gone, or outside of the kernel, or in another call.
+pub(super) fn is_in_call(tgid: u32, tid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{tgid}/task/{tid}/syscall")) {
+        // "running", or the number of the call it sleeps in: Documentation/filesystems/proc.rst, /proc/<pid>/syscall
+        Ok(line) => match line.split_whitespace().next().and_then(|n| n.parse::<i64>().ok()) {
+            Some(number) => MODULE_CALLS.contains(&number) || number == -1,
+            None => true,
+        },
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// init_module, finit_module, delete_module, native and by the 32-bit entry. A helper's requester can be in any call.
+#[cfg(target_arch = "x86_64")]
+const MODULE_CALLS: [i64; 6] = [175, 313, 176, 128, 350, 129];
+#[cfg(target_arch = "aarch64")]
+const MODULE_CALLS: [i64; 6] = [105, 273, 106, 128, 379, 129];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_gone_is_in_no_call() {
+        assert!(!is_in_call(0x7fff_fff0, 0x7fff_fff0));
+    }
+
+    #[test]
+    fn this_thread_is_in_read_not_in_finit_module() {
+        // SAFETY: a call without arguments.
+        let tid = unsafe { nix::libc::gettid() }.cast_unsigned();
+        // it reads its own file: the kernel says "running"
+        assert!(is_in_call(std::process::id(), tid));
+        let (send, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, hear) = std::sync::mpsc::channel();
+        let sleeper = std::thread::spawn(move || {
+            // SAFETY: a call without arguments.
+            tell.send(unsafe { nix::libc::gettid() }.cast_unsigned()).expect("the test waits");
+            let _ = wait.recv();
+        });
+        let tid = hear.recv().expect("the thread tells");
+        while is_in_call(std::process::id(), tid) {
+            std::thread::yield_now(); // until it sleeps in futex
+        }
+        drop(send);
+        sleeper.join().expect("it ends");
+    }
+}

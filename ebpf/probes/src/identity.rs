@@ -1,0 +1,156 @@
+//! Who made the call: everything that dies with the process.
+
+use aya_ebpf::helpers::generated as bpf;
+use kmodtrail_abi::{ANCESTORS, ARGV_BYTES, Identity, PATH_BUDGET, head_flags, section};
+
+use crate::{
+    kernel::{bounded, get, offset, put},
+    record::Record,
+};
+
+/// include/uapi/linux/capability.h
+const CAP_SYS_MODULE: u64 = 1 << 16;
+/// Inode of the initial user namespace: PROC_USER_INIT_INO, include/linux/proc_ns.h.
+const INITIAL_USER_NAMESPACE: u32 = 0xefff_fffd;
+
+impl Record {
+    /// The current task: identity, control group, executable, working directory, arguments, ancestors. Gives whether the task may
+    /// load modules.
+    #[inline(always)]
+    pub unsafe fn identity(&mut self) -> bool {
+        unsafe {
+            let who = self.take_identity();
+            let task = bpf::bpf_get_current_task();
+            clear(who);
+            bpf::bpf_get_current_comm((&raw mut (*who).comm).cast(), 16);
+            put(&raw mut (*who).task_flags, task, offset!(task_flags));
+            put(&raw mut (*who).login_uid, task, offset!(task_loginuid));
+            put(&raw mut (*who).audit_session, task, offset!(task_sessionid));
+            let may_load = credentials(who, get(task, offset!(task_cred)));
+            if may_load {
+                (*self.head()).flags |= head_flags::MAY_LOAD;
+            }
+            let leader: u64 = get(task, offset!(task_leader));
+            put(&raw mut (*who).start, leader, offset!(task_start));
+            namespaces(who, task);
+            ancestors(who, leader);
+
+            let node: u64 = get(get(get(task, offset!(task_cgroups)), offset!(css_set_cgroup)), offset!(cgroup_kernfs));
+            put(&raw mut (*who).cgroup_id, node, offset!(kernfs_id));
+            self.cgroup_path(node);
+            let mm: u64 = get(task, offset!(task_mm));
+            if mm != 0 {
+                let exe: u64 = get(mm, offset!(mm_exe_file));
+                self.path(section::EXECUTABLE, exe + offset!(file_path) as u64, PATH_BUDGET as u64);
+                self.argv(who, mm);
+            }
+            let fs: u64 = get(task, offset!(task_fs));
+            self.path(section::WORKING_DIRECTORY, fs + offset!(fs_pwd) as u64, PATH_BUDGET as u64);
+            may_load
+        }
+    }
+
+    /// The command line, as it is in the process's memory now. No fault is taken: what is not resident is missing.
+    #[inline(always)]
+    unsafe fn argv(&mut self, who: *mut Identity, mm: u64) {
+        unsafe {
+            let start = self.open();
+            let at = self.position();
+            let from: u64 = get(mm, offset!(mm_arg_start));
+            let whole = get::<u64>(mm, offset!(mm_arg_end)).wrapping_sub(from);
+            (*who).argv_len = whole;
+            let mut length = whole;
+            let mut flags = 0;
+            if length > ARGV_BYTES as u64 {
+                length = ARGV_BYTES as u64;
+                flags = section::CUT;
+            }
+            length = bounded!(length, "0xfff");
+            let to = self.at(at).cast();
+            if bpf::bpf_probe_read_user(to, length as u32, from as *const _) != 0 {
+                // the second page may be missing: what is left of the first
+                flags = section::FAULT;
+                let first = 4096 - (from & 4095);
+                if first < length {
+                    length = first;
+                }
+                length = bounded!(length, "0xfff");
+                if bpf::bpf_probe_read_user(to, length as u32, from as *const _) != 0 {
+                    length = 0;
+                }
+            }
+            self.set_position(at + length);
+            self.close(start, section::ARGV, flags);
+        }
+    }
+}
+
+/// All but the ancestors: what a kernel does not have must not be what the last record had.
+#[inline(always)]
+unsafe fn clear(who: *mut Identity) {
+    unsafe {
+        let words = who.cast::<u64>();
+        let mut i = 0;
+        while i < core::mem::offset_of!(Identity, ancestors) / 8 {
+            // volatile: a loop that the compiler makes a memset of goes byte by byte
+            words.add(i).write_volatile(0);
+            i += 1;
+        }
+        (*who).login_uid = u32::MAX;
+        (*who).audit_session = u32::MAX;
+    }
+}
+
+#[inline(always)]
+unsafe fn credentials(who: *mut Identity, cred: u64) -> bool {
+    unsafe {
+        put(&raw mut (*who).uid, cred, offset!(cred_uid));
+        put(&raw mut (*who).gid, cred, offset!(cred_gid));
+        put(&raw mut (*who).euid, cred, offset!(cred_euid));
+        put(&raw mut (*who).egid, cred, offset!(cred_egid));
+        let capabilities: u64 = get(cred, offset!(cred_capabilities));
+        (*who).capabilities = capabilities;
+        let user: u32 = get(get(cred, offset!(cred_user_ns)), offset!(user_ns_inum));
+        (*who).user_namespace = user;
+        capabilities & CAP_SYS_MODULE != 0 && user == INITIAL_USER_NAMESPACE
+    }
+}
+
+#[inline(always)]
+unsafe fn namespaces(who: *mut Identity, task: u64) {
+    unsafe {
+        let proxy: u64 = get(task, offset!(task_nsproxy));
+        put(&raw mut (*who).mount_namespace, get(proxy, offset!(nsproxy_mnt)), offset!(mnt_ns_inum));
+        put(&raw mut (*who).net_namespace, get(proxy, offset!(nsproxy_net)), offset!(net_inum));
+        let pid: u64 = get(task, offset!(task_thread_pid));
+        let level: u32 = get(pid, offset!(pid_level));
+        // struct upid { int nr; struct pid_namespace *ns; }, include/linux/pid.h: 16 bytes on every 64-bit architecture
+        let upid: [u64; 2] = get(pid + level as u64 * 16, offset!(pid_numbers));
+        (*who).namespace_pid = upid[0] as u32;
+        put(&raw mut (*who).pid_namespace, upid[1], offset!(pid_ns_inum));
+    }
+}
+
+#[inline(always)]
+unsafe fn ancestors(who: *mut Identity, leader: u64) {
+    unsafe {
+        let mut task = leader;
+        for i in 0..ANCESTORS {
+            let parent: u64 = get(task, offset!(task_parent));
+            if parent == 0 {
+                break;
+            }
+            task = get(parent, offset!(task_leader));
+            let tgid: u32 = get(task, offset!(task_tgid));
+            if tgid == 0 {
+                break;
+            }
+            let ancestor = &raw mut (*who).ancestors[i];
+            (*ancestor).tgid = tgid;
+            (*ancestor).start = get(task, offset!(task_start));
+            (*ancestor).comm = get(task, offset!(task_comm));
+            (*ancestor).uid = get(get(task, offset!(task_cred)), offset!(cred_uid));
+            (*who).ancestor_count = i as u32 + 1;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! load_module and what it asks: the signature check, the parameters.
+
+use aya_ebpf::{
+    helpers::generated as bpf,
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use kmodtrail_abi::{Kind, NAME_BYTES, PARAMETER_BYTES, section};
+
+use crate::{
+    inflight::{self, Activity, Entry},
+    kernel::{get, offset},
+    record::{Record, Ring, Wake},
+};
+
+#[kprobe]
+pub fn load_module_entry(context: ProbeContext) -> u32 {
+    unsafe {
+        let Some(mut record) = Record::begin(Kind::LoadModule) else { return 0 };
+        let info: u64 = context.arg(0).unwrap_or(0);
+        let head = record.head();
+        let length: u64 = get(info, offset!(load_info_len));
+        (*head).args = [info, length, context.arg::<u64>(2).unwrap_or(0) & 0xffff_ffff, 0];
+        // no system call was seen: whoever this is has come by a way that is not known
+        if inflight::get((*head).tid, Activity::Load).is_none() {
+            record.identity();
+            inflight::begin((*record.head()).tid, Activity::Load, Entry::without_syscall());
+        }
+        record.send(Ring::Critical, Wake::No);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn load_module_return(context: RetProbeContext) -> u32 {
+    unsafe {
+        let tid = bpf::bpf_get_current_pid_tgid() as u32;
+        if !inflight::get(tid, Activity::Load).is_some_and(Entry::is_without_syscall) {
+            return 0; // the system call's return says it
+        }
+        inflight::end(tid, Activity::Load);
+        let Some(record) = Record::begin(Kind::LoadModuleReturn) else { return 0 };
+        (*record.head()).args = [context.ret::<u64>(), 0, 0, 0];
+        record.send(Ring::Critical, Wake::Yes);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn mod_verify_sig_return(context: RetProbeContext) -> u32 {
+    unsafe {
+        let Some(record) = Record::begin(Kind::VerifySignature) else { return 0 };
+        (*record.head()).args = [context.ret::<u64>(), 0, 0, 0];
+        record.send(Ring::Critical, Wake::No);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn module_sig_check_return(context: RetProbeContext) -> u32 {
+    unsafe {
+        let value: u64 = context.ret();
+        if value as u32 == 0 {
+            return 0;
+        }
+        let Some(record) = Record::begin(Kind::SignatureCheckRefused) else { return 0 };
+        (*record.head()).args = [value, 0, 0, 0];
+        record.send(Ring::Critical, Wake::No);
+    }
+    0
+}
+
+/// The kernel's own copy of the parameters: the caller's may not be resident, and may change.
+#[kprobe]
+pub fn parse_args_entry(context: ProbeContext) -> u32 {
+    unsafe {
+        let parameters: u64 = context.arg(1).unwrap_or(0);
+        if get::<u8>(parameters, 0) == 0 {
+            return 0;
+        }
+        // also called for the kernel's command line and by dynamic debug
+        let tid = bpf::bpf_get_current_pid_tgid() as u32;
+        if inflight::get(tid, Activity::Load).is_none() {
+            return 0;
+        }
+        let Some(mut record) = Record::begin(Kind::ParseArgs) else { return 0 };
+        record.string(section::NAME, context.arg(0).unwrap_or(0), NAME_BYTES as u32);
+        record.string(section::PARAMETERS, parameters, PARAMETER_BYTES as u32);
+        record.send(Ring::Critical, Wake::No);
+    }
+    0
+}
