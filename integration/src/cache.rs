@@ -7,7 +7,8 @@
 use std::{
     env, fs,
     hash::{DefaultHasher, Hash, Hasher as _},
-    io,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process,
 };
@@ -167,14 +168,13 @@ pub(crate) fn write_atomically(path: &Path, content: &str) -> Result<()> {
     let Some(folder) = path.parent() else { bail!("{} is no file", path.display()) };
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        io::Write::write_all(&mut file, content.as_bytes())?;
-        // A temporary file is 0600; what others build with must be readable for them.
-        io::Result::Ok(
-            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).and(Ok(file))?.persist(path)?,
-        )
+        file.write_all(content.as_bytes())?;
+        // A temporary file is 0600, but others may build with what this one says.
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        io::Result::Ok(())
     };
-    use std::os::unix::fs::PermissionsExt as _;
-    write().map(drop).with_context(|| format!("writing {}", path.display()))
+    write().with_context(|| format!("writing {}", path.display()))
 }
 
 fn children(folder: &Path) -> Result<Vec<String>> {
@@ -229,9 +229,11 @@ mod tests {
     #[test]
     fn an_entry_in_place_that_was_interrupted_is_made_again() {
         let (_folder, cache) = cache();
-        cache
-            .entry_in_place("a", "1", |place| fs::write(place.join("half"), "").map_err(Into::into).and(bail!("cut")))
-            .expect_err("cut");
+        let interrupted = cache.entry_in_place("a", "1", |place| {
+            fs::write(place.join("half"), "")?;
+            bail!("cut")
+        });
+        interrupted.expect_err("cut");
         let place = cache.entry_in_place("a", "1", |_| Ok(())).expect("made");
         assert!(!place.join("half").exists());
     }

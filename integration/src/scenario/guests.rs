@@ -70,11 +70,11 @@ fn guest_boots(trial: &Trial<'_>) -> Result<()> {
     ensure!(outcome.text("count")?.trim() == "1", "not one action is a finit of badelf");
 
     // The one that was told to run another actor is in the file under that actor's own command line.
-    let finits = outcome.actions()?.into_iter().filter(|action| action.command == "finit /fixtures/hello.ko");
-    let unprivileged = finits.last();
+    let actions = outcome.actions()?;
+    let unprivileged = actions.iter().rfind(|action| action.command == "finit /fixtures/hello.ko");
     ensure!(unprivileged.is_some_and(|action| action.error == "EPERM"), "nobody may load a module");
 
-    for action in outcome.actions()? {
+    for action in &actions {
         ensure!(action.boottime_before_ns < action.boottime_after_ns, "the clock stands still: {action:?}");
         ensure!(action.pid == action.tid && action.pid > 1, "an odd process: {action:?}");
     }
