@@ -138,8 +138,7 @@ impl Sensor {
     /// Where the kernel refuses one.
     pub fn verify() -> Result<Vec<(&'static str, u32)>, SensorError> {
         raise_memlock_limit();
-        let settings =
-            Settings { critical_ring_bytes: 1 << 16, bulk_ring_bytes: 1 << 16, disabled_hooks: Vec::new() };
+        let settings = Settings { critical_ring_bytes: 1 << 16, bulk_ring_bytes: 1 << 16, disabled_hooks: Vec::new() };
         programs::verify(&Layout::of_running_kernel()?.with_everything(), &settings)
     }
 
@@ -270,7 +269,7 @@ fn lost_as(kind: Kind) -> (&'static str, &'static str) {
         Kind::SignatureCheckRefused => (VERIFY, "module_sig_check refused"),
         Kind::ParseArgs => (LOAD, "parse_args"),
         Kind::InitModuleFunction => (LOAD, "do_init_module"),
-        Kind::ModuleLive => (LOAD, "trim_init_extable"),
+        Kind::ModuleLive => (LOAD, "module live"),
         Kind::FreeModule => (UNLOAD, "free_module"),
     }
 }

@@ -65,7 +65,10 @@ impl UnloadFlags {
     /// The flags' names; what has none in one hexadecimal number.
     #[must_use]
     pub fn names(self) -> Vec<String> {
-        flag_names(self.0, &[(nix::libc::O_NONBLOCK as u32, "O_NONBLOCK"), (nix::libc::O_TRUNC as u32, "O_TRUNC")])
+        // O_EXCL means nothing to the kernel, but rmmod programs give it
+        let [nonblock, trunc, excl] =
+            [nix::libc::O_NONBLOCK, nix::libc::O_TRUNC, nix::libc::O_EXCL].map(|flag| flag as u32);
+        flag_names(self.0, &[(nonblock, "O_NONBLOCK"), (trunc, "O_TRUNC"), (excl, "O_EXCL")])
     }
 }
 

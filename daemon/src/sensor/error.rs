@@ -18,7 +18,9 @@ pub enum SensorError {
         source: io::Error,
     },
     /// The type information can't be read.
-    #[error("{path} is not BTF that this version of kmodtrail can read; please report the kernel's release and attach the file")]
+    #[error(
+        "{path} is not BTF that this version of kmodtrail can read; please report the kernel's release and attach the file"
+    )]
     BadBtf {
         /// The file.
         path: &'static str,

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn sections_are_found_and_padding_is_not_part_of_them() {
-        let bytes = record(Kind::ParseArgs as u16, &[section(6, 0, b"dummy"), section(9, section::CUT, b"numdummies=3")]);
+        let bytes =
+            record(Kind::ParseArgs as u16, &[section(6, 0, b"dummy"), section(9, section::CUT, b"numdummies=3")]);
         let fact = Fact::parse(&bytes).expect("a record");
         assert_eq!(fact.text(section::NAME).expect("name").as_str(), "dummy");
         let parameters = fact.section(section::PARAMETERS).expect("parameters");
@@ -205,7 +206,10 @@ mod tests {
 
     #[test]
     fn any_bytes_give_something_or_nothing_but_no_panic() {
-        let good = record(Kind::FinitModule as u16, &[section(section::FILE, 0, &[9; 100]), section(section::ARGV, 0, b"a\0b\0")]);
+        let good = record(
+            Kind::FinitModule as u16,
+            &[section(section::FILE, 0, &[9; 100]), section(section::ARGV, 0, b"a\0b\0")],
+        );
         let mut state = 7u64;
         for round in 0..20_000 {
             let mut bytes = good.clone();

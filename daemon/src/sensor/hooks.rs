@@ -36,11 +36,7 @@ pub(super) struct Hook {
 /// Prefix of a native and of a 32-bit system call's wrapper: arch/*/include/asm/syscall_wrapper.h.
 macro_rules! syscall {
     ($name:literal) => {
-        if cfg!(target_arch = "aarch64") {
-            &[concat!("__arm64_sys_", $name)]
-        } else {
-            &[concat!("__x64_sys_", $name)]
-        }
+        if cfg!(target_arch = "aarch64") { &[concat!("__arm64_sys_", $name)] } else { &[concat!("__x64_sys_", $name)] }
     };
     (compat $name:literal) => {
         if cfg!(target_arch = "aarch64") {
@@ -56,7 +52,14 @@ const ALL: &str = "5.8 to 7.x";
 
 macro_rules! hook {
     ($name:literal, $program:literal, $symbols:expr, $kernels:expr, $gives:literal, $otherwise:expr) => {
-        Hook { name: $name, program: $program, symbols: $symbols, kernels: $kernels, gives: $gives, otherwise: $otherwise }
+        Hook {
+            name: $name,
+            program: $program,
+            symbols: $symbols,
+            kernels: $kernels,
+            gives: $gives,
+            otherwise: $otherwise,
+        }
     };
 }
 
@@ -66,79 +69,257 @@ const NO_COMPAT: Otherwise = NotNeeded("this kernel has no 32-bit system calls o
 
 /// Returns come first: they are attached before the entries, so that a call that begins meanwhile is seen to its end.
 pub(super) const HOOKS: &[Hook] = &[
-    hook!("finit_module.return", "finit_module_return", syscall!("finit_module"), ALL, "outcome of finit_module(2)",
-        Fallback { by: "load_module.return", costs: "outcome of attempts that end before load_module" }),
-    hook!("init_module.return", "init_module_return", syscall!("init_module"), ALL, "outcome of init_module(2)",
-        Fallback { by: "load_module.return", costs: "outcome of attempts that end before load_module" }),
-    hook!("delete_module.return", "delete_module_return", syscall!("delete_module"), ALL, "outcome of delete_module(2)",
-        Fallback { by: "free_module", costs: "errno of unloads that fail" }),
-    hook!("finit_module.compat.return", "compat_finit_module_return", syscall!(compat "finit_module"), ALL,
-        "outcome of finit_module(2) by the 32-bit entry", NO_COMPAT),
-    hook!("init_module.compat.return", "compat_init_module_return", syscall!(compat "init_module"), ALL,
-        "outcome of init_module(2) by the 32-bit entry", NO_COMPAT),
-    hook!("delete_module.compat.return", "compat_delete_module_return", syscall!(compat "delete_module"), ALL,
-        "outcome of delete_module(2) by the 32-bit entry", NO_COMPAT),
-    hook!("load_module.return", "load_module_return", &["load_module"], ALL,
+    hook!(
+        "finit_module.return",
+        "finit_module_return",
+        syscall!("finit_module"),
+        ALL,
+        "outcome of finit_module(2)",
+        Fallback { by: "load_module.return", costs: "outcome of attempts that end before load_module" }
+    ),
+    hook!(
+        "init_module.return",
+        "init_module_return",
+        syscall!("init_module"),
+        ALL,
+        "outcome of init_module(2)",
+        Fallback { by: "load_module.return", costs: "outcome of attempts that end before load_module" }
+    ),
+    hook!(
+        "delete_module.return",
+        "delete_module_return",
+        syscall!("delete_module"),
+        ALL,
+        "outcome of delete_module(2)",
+        Fallback { by: "free_module", costs: "errno of unloads that fail" }
+    ),
+    hook!(
+        "finit_module.compat.return",
+        "compat_finit_module_return",
+        syscall!(compat "finit_module"),
+        ALL,
+        "outcome of finit_module(2) by the 32-bit entry",
+        NO_COMPAT
+    ),
+    hook!(
+        "init_module.compat.return",
+        "compat_init_module_return",
+        syscall!(compat "init_module"),
+        ALL,
+        "outcome of init_module(2) by the 32-bit entry",
+        NO_COMPAT
+    ),
+    hook!(
+        "delete_module.compat.return",
+        "compat_delete_module_return",
+        syscall!(compat "delete_module"),
+        ALL,
+        "outcome of delete_module(2) by the 32-bit entry",
+        NO_COMPAT
+    ),
+    hook!(
+        "load_module.return",
+        "load_module_return",
+        &["load_module"],
+        ALL,
         "outcome of loads that came by no system call that is known",
-        Fallback { by: "finit_module.return", costs: "outcome of loads that came by no system call that is known" }),
-    hook!("module_request.return", "security_kernel_module_request_return", &["security_kernel_module_request"], ALL,
-        "requests that a security module refused", Costs("refusals of requests")),
-    hook!("helper.return", "call_usermodehelper_exec_return", &["call_usermodehelper_exec"], ALL, "exit status of the helper",
-        Costs("exit status of the helper")),
-    hook!("read_file.return", "security_kernel_read_file_return", &["security_kernel_read_file"], ALL,
-        "reads that a security module refused", Costs("which security hook refused")),
-    hook!("post_read_file.return", "security_kernel_post_read_file_return", &["security_kernel_post_read_file"], ALL,
-        "contents that a security module (IMA) refused", Costs("which security hook refused")),
-    hook!("load_data.return", "security_kernel_load_data_return", &["security_kernel_load_data"], ALL,
-        "loads from memory that a security module refused", Costs("which security hook refused")),
-    hook!("verify_signature", "mod_verify_sig_return", &["mod_verify_sig"], ALL, "what the kernel said of the signature, and why",
-        Fallback { by: "do_init_module", costs: "why a signature was not accepted: only the module's flag is known" }),
-    hook!("signature_check", "module_sig_check_return", &["module_sig_check"], "6.0 to 7.x; inlined before",
+        Fallback { by: "finit_module.return", costs: "outcome of loads that came by no system call that is known" }
+    ),
+    hook!(
+        "module_request.return",
+        "security_kernel_module_request_return",
+        &["security_kernel_module_request"],
+        ALL,
+        "requests that a security module refused",
+        Costs("refusals of requests")
+    ),
+    hook!(
+        "helper.return",
+        "call_usermodehelper_exec_return",
+        &["call_usermodehelper_exec"],
+        ALL,
+        "exit status of the helper",
+        Costs("exit status of the helper")
+    ),
+    hook!(
+        "read_file.return",
+        "security_kernel_read_file_return",
+        &["security_kernel_read_file"],
+        ALL,
+        "reads that a security module refused",
+        Costs("which security hook refused")
+    ),
+    hook!(
+        "post_read_file.return",
+        "security_kernel_post_read_file_return",
+        &["security_kernel_post_read_file"],
+        ALL,
+        "contents that a security module (IMA) refused",
+        Costs("which security hook refused")
+    ),
+    hook!(
+        "load_data.return",
+        "security_kernel_load_data_return",
+        &["security_kernel_load_data"],
+        ALL,
+        "loads from memory that a security module refused",
+        Costs("which security hook refused")
+    ),
+    hook!(
+        "verify_signature",
+        "mod_verify_sig_return",
+        &["mod_verify_sig"],
+        ALL,
+        "what the kernel said of the signature, and why",
+        Fallback { by: "do_init_module", costs: "why a signature was not accepted: only the module's flag is known" }
+    ),
+    hook!(
+        "signature_check",
+        "module_sig_check_return",
+        &["module_sig_check"],
+        "6.0 to 7.x; inlined before",
         "refusals by lockdown or by the signature policy",
-        Fallback { by: "verify_signature", costs: "whether lockdown or a blacklist refused" }),
-    hook!("trim_init_extable", "trim_init_extable_entry", &["trim_init_extable"], ALL,
-        "that a load succeeded, where its return was missed", Costs("outcome of loads whose return was missed")),
-    hook!("do_init_module", "do_init_module_entry", &["do_init_module"], ALL, "name, taints, signature flag, version",
-        Fallback { by: "trim_init_extable", costs: "the module of a load whose init function failed" }),
+        Fallback { by: "verify_signature", costs: "whether lockdown or a blacklist refused" }
+    ),
+    hook!(
+        "module_live",
+        "module_live_entry",
+        &["module_arch_freeing_init"],
+        ALL,
+        "that a load succeeded, where its return was missed",
+        Costs("outcome of loads whose return was missed")
+    ),
+    hook!(
+        "do_init_module",
+        "do_init_module_entry",
+        &["do_init_module"],
+        ALL,
+        "name, taints, signature flag, version",
+        Fallback { by: "module_live", costs: "the module of a load whose init function failed" }
+    ),
     hook!("parse_args", "parse_args_entry", &["parse_args"], ALL, "parameters", Costs("parameters")),
-    hook!("post_read_file", "security_kernel_post_read_file_entry", &["security_kernel_post_read_file"], ALL, "bytes read",
-        Costs("bytes read")),
-    hook!("load_module", "load_module_entry", &["load_module"], ALL, "length of the image; loads that came by no known system call",
-        Fallback { by: "finit_module", costs: "length of the image; loads that came by no system call that is known" }),
-    hook!("load_data", "security_kernel_load_data_entry", &["security_kernel_load_data"], ALL, "reads from memory",
-        Costs("read records of loads from memory")),
-    hook!("read_file", "security_kernel_read_file_entry", &["security_kernel_read_file"], ALL, "the file that is read",
-        Fallback { by: "finit_module", costs: "a file that was swapped while the call began" }),
-    hook!("free_module", "free_module_entry", &["free_module"], ALL, "the module that goes",
-        Fallback { by: "delete_module", costs: "taints of the module that goes" }),
-    hook!("helper_task", "call_usermodehelper_exec_async_entry", &["call_usermodehelper_exec_async"], ALL,
-        "which task becomes the helper", Costs("which process a helper is, and whose request its loads belong to")),
-    hook!("helper", "call_usermodehelper_exec_entry", &["call_usermodehelper_exec"], ALL, "the program that the kernel starts",
-        Costs("helper records")),
-    hook!("module_request", "security_kernel_module_request_entry", &["security_kernel_module_request"], ALL,
-        "what the kernel asks for, and for whom", Costs("request records")),
-    hook!("delete_module", "delete_module_entry", syscall!("delete_module"), ALL, "who unloads",
-        Fallback { by: "free_module", costs: "who unloads, and unloads that fail" }),
-    hook!("init_module", "init_module_entry", syscall!("init_module"), ALL, "who loads from memory",
-        Fallback { by: "load_module", costs: "attempts that end before load_module" }),
-    hook!("finit_module", "finit_module_entry", syscall!("finit_module"), ALL, "who loads a file",
-        Fallback { by: "load_module", costs: "attempts that end before load_module" }),
-    hook!("delete_module.compat", "compat_delete_module_entry", syscall!(compat "delete_module"), ALL,
-        "who unloads by the 32-bit entry", NO_COMPAT),
-    hook!("init_module.compat", "compat_init_module_entry", syscall!(compat "init_module"), ALL,
-        "who loads from memory by the 32-bit entry", NO_COMPAT),
-    hook!("finit_module.compat", "compat_finit_module_entry", syscall!(compat "finit_module"), ALL,
-        "who loads a file by the 32-bit entry", NO_COMPAT),
+    hook!(
+        "post_read_file",
+        "security_kernel_post_read_file_entry",
+        &["security_kernel_post_read_file"],
+        ALL,
+        "bytes read",
+        Costs("bytes read")
+    ),
+    hook!(
+        "load_module",
+        "load_module_entry",
+        &["load_module"],
+        ALL,
+        "length of the image; loads that came by no known system call",
+        Fallback { by: "finit_module", costs: "length of the image; loads that came by no system call that is known" }
+    ),
+    hook!(
+        "load_data",
+        "security_kernel_load_data_entry",
+        &["security_kernel_load_data"],
+        ALL,
+        "reads from memory",
+        Costs("read records of loads from memory")
+    ),
+    hook!(
+        "read_file",
+        "security_kernel_read_file_entry",
+        &["security_kernel_read_file"],
+        ALL,
+        "the file that is read",
+        Fallback { by: "finit_module", costs: "a file that was swapped while the call began" }
+    ),
+    hook!(
+        "free_module",
+        "free_module_entry",
+        &["free_module"],
+        ALL,
+        "the module that goes",
+        Fallback { by: "delete_module", costs: "taints of the module that goes" }
+    ),
+    hook!(
+        "helper_task",
+        "call_usermodehelper_exec_async_entry",
+        &["call_usermodehelper_exec_async"],
+        ALL,
+        "which task becomes the helper",
+        Costs("which process a helper is, and whose request its loads belong to")
+    ),
+    hook!(
+        "helper",
+        "call_usermodehelper_exec_entry",
+        &["call_usermodehelper_exec"],
+        ALL,
+        "the program that the kernel starts",
+        Costs("helper records")
+    ),
+    hook!(
+        "module_request",
+        "security_kernel_module_request_entry",
+        &["security_kernel_module_request"],
+        ALL,
+        "what the kernel asks for, and for whom",
+        Costs("request records")
+    ),
+    hook!(
+        "delete_module",
+        "delete_module_entry",
+        syscall!("delete_module"),
+        ALL,
+        "who unloads",
+        Fallback { by: "free_module", costs: "who unloads, and unloads that fail" }
+    ),
+    hook!(
+        "init_module",
+        "init_module_entry",
+        syscall!("init_module"),
+        ALL,
+        "who loads from memory",
+        Fallback { by: "load_module", costs: "attempts that end before load_module" }
+    ),
+    hook!(
+        "finit_module",
+        "finit_module_entry",
+        syscall!("finit_module"),
+        ALL,
+        "who loads a file",
+        Fallback { by: "load_module", costs: "attempts that end before load_module" }
+    ),
+    hook!(
+        "delete_module.compat",
+        "compat_delete_module_entry",
+        syscall!(compat "delete_module"),
+        ALL,
+        "who unloads by the 32-bit entry",
+        NO_COMPAT
+    ),
+    hook!(
+        "init_module.compat",
+        "compat_init_module_entry",
+        syscall!(compat "init_module"),
+        ALL,
+        "who loads from memory by the 32-bit entry",
+        NO_COMPAT
+    ),
+    hook!(
+        "finit_module.compat",
+        "compat_finit_module_entry",
+        syscall!(compat "finit_module"),
+        ALL,
+        "who loads a file by the 32-bit entry",
+        NO_COMPAT
+    ),
 ];
 
-/// Stands in for trim_init_extable's program where do_init_module is not attached.
-pub(super) const LIVE_WITH_FACTS: &str = "trim_init_extable_facts";
+/// Stands in for module_live's program where do_init_module is not attached.
+pub(super) const LIVE_WITH_FACTS: &str = "module_live_facts";
 
 /// One of each group must be attached, or the daemon would be blind.
 pub(super) const ESSENTIAL: &[(&[&str], &str)] = &[
     (&["finit_module", "load_module"], "who loads a module"),
-    (&["finit_module.return", "load_module.return", "trim_init_extable"], "what became of a load"),
-    (&["do_init_module", "trim_init_extable"], "which module is loaded"),
+    (&["finit_module.return", "load_module.return", "module_live"], "what became of a load"),
+    (&["do_init_module", "module_live"], "which module is loaded"),
     (&["delete_module", "free_module"], "which module is unloaded"),
 ];
 

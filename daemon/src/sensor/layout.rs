@@ -138,6 +138,10 @@ mod tests {
 
     #[test]
     fn every_offset_names_a_structure_and_a_member() {
-        assert!(Offsets::PATHS.iter().all(|(_, path)| path.split_once(' ').is_some_and(|(s, m)| !s.is_empty() && !m.is_empty())));
+        assert!(
+            Offsets::PATHS
+                .iter()
+                .all(|(_, path)| path.split_once(' ').is_some_and(|(s, m)| !s.is_empty() && !m.is_empty()))
+        );
     }
 }

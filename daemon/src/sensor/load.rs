@@ -9,8 +9,8 @@ use super::{
     fact::Fact,
 };
 use crate::event::{
-    Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState, Syscall,
-    Text, Verdict, Verify, What,
+    Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState,
+    Syscall, Text, Verdict, Verify, What,
 };
 
 /// What happened, and which record said it.
@@ -191,7 +191,9 @@ impl OpenLoad {
             (None, Some(false)) if context.sees_verification => SignatureState::Unsigned,
             // refused before the module had a name
             (None, None) => match self.check_refused {
-                Some(errno) if errno == Errno::EKEYREJECTED as i32 && context.sees_verification => SignatureState::Unsigned,
+                Some(errno) if errno == Errno::EKEYREJECTED as i32 && context.sees_verification => {
+                    SignatureState::Unsigned
+                }
                 _ => SignatureState::Unknown,
             },
             (None, Some(false)) => SignatureState::Unknown,
@@ -265,6 +267,8 @@ impl OpenLoad {
             module: self.module.take().map(|m| m.what),
             file: self.file.take(),
         };
-        events.push(self.frame.event(clock, What::Load(Box::new(load))));
+        // the record's time is that of the outcome; its origin stays the beginning, which is there in every case
+        let boot = self.end.unwrap_or(self.frame.boot);
+        events.push(self.frame.at(self.frame.origin.clone(), boot).event(clock, What::Load(Box::new(load))));
     }
 }

@@ -10,7 +10,7 @@ use aya::{
 };
 
 use super::{
-    Settings, SensorError,
+    SensorError, Settings,
     counters::Counters,
     hooks::{ESSENTIAL, HOOKS, Hook, LIVE_WITH_FACTS, Otherwise},
     layout::Layout,
@@ -103,15 +103,17 @@ impl Programs {
             RingBuf::try_from(map).map_err(|source| SensorError::Ring { name, source: Box::new(source) })
         };
         let (critical, bulk) = (ring("CRITICAL")?, ring("BULK")?);
-        let counters = match object.take_map("COUNTERS") {
-            Some(Map::Array(map)) => Counters::map(map.fd(), cpus).map_err(|source| SensorError::Counters { source })?,
+        let counters = match object.map("COUNTERS") {
+            Some(Map::Array(map)) => {
+                Counters::map(map.fd(), cpus).map_err(|source| SensorError::Counters { source })?
+            }
             _ => return Err(SensorError::NoProgram { name: "COUNTERS" }),
         };
         let mut reasons = BTreeMap::new();
         let mut attached = BTreeMap::new();
         // in the table's order, but what stands in for do_init_module after it
         for hook in HOOKS {
-            if hook.name == "trim_init_extable" {
+            if hook.name == "module_live" {
                 continue;
             }
             match attach(&mut object, hook, hook.program, settings) {
@@ -120,7 +122,8 @@ impl Programs {
                 Err(Failure::Everywhere(error)) => return Err(error),
             }
         }
-        let live = HOOKS.iter().find(|h| h.name == "trim_init_extable").ok_or(SensorError::NoProgram { name: "trim_init_extable" })?;
+        let live =
+            HOOKS.iter().find(|h| h.name == "module_live").ok_or(SensorError::NoProgram { name: "module_live" })?;
         let program = if attached.contains_key("do_init_module") { live.program } else { LIVE_WITH_FACTS };
         match attach(&mut object, live, program, settings) {
             Ok(symbol) => drop(attached.insert(live.name, symbol)),
@@ -129,7 +132,8 @@ impl Programs {
         }
         for (group, what) in ESSENTIAL {
             if !group.iter().any(|name| attached.contains_key(name)) {
-                let hooks = group.iter().map(|name| format!("{name} ({})", reasons.get(name).map_or("", String::as_str)));
+                let hooks =
+                    group.iter().map(|name| format!("{name} ({})", reasons.get(name).map_or("", String::as_str)));
                 return Err(SensorError::Essential { what, hooks: hooks.collect::<Vec<_>>().join(", ") });
             }
         }
@@ -171,8 +175,12 @@ fn why(symbol: &str, error: ProgramError) -> Result<String, Failure> {
         // no /sys/bus/event_source/devices/kprobe: CONFIG_KPROBES or CONFIG_KPROBE_EVENTS is off
         ProgramError::KProbeError(_) => Err(Failure::Everywhere(SensorError::NoKprobes)),
         ProgramError::SyscallError(SyscallError { io_error, .. }) => match io_error.raw_os_error() {
-            Some(nix::libc::ENOENT) => Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)")),
-            Some(nix::libc::EACCES | nix::libc::EPERM) => Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() })),
+            Some(nix::libc::ENOENT) => {
+                Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)"))
+            }
+            Some(nix::libc::EACCES | nix::libc::EPERM) => {
+                Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() }))
+            }
             _ => Ok(format!("{symbol}: {io_error}")),
         },
         _ => Ok(format!("{symbol}: {error}")),

@@ -24,7 +24,9 @@ impl OpenUnload {
         let is_call = fact.kind == Kind::DeleteModule;
         let name = if is_call { fact.text(section::NAME) } else { None };
         if is_call && name.is_none() {
-            frame.missing.push("linux.kernel_module.name: not in the caller's memory when the call was made".to_owned());
+            frame
+                .missing
+                .push("linux.kernel_module.name: not in the caller's memory when the call was made".to_owned());
         }
         frame.trace = Some(frame.origin.trace_id());
         let flags = if is_call { fact.head.args[1] as u32 } else { 0 };
@@ -63,6 +65,7 @@ impl OpenUnload {
         let outcome = self.outcome(returned.map(Fact::returned));
         let name = self.module.as_ref().map(|m| m.name.clone()).or(self.name.take()).unwrap_or_default();
         let duration = returned.map(|r| r.head.time.saturating_sub(self.frame.boot));
+        self.frame.boot = returned.map_or(self.frame.boot, |r| r.head.time);
         let what = Unload { name, flags: UnloadFlags(self.flags), outcome, module: self.module.take(), duration };
         self.frame.event(clock, What::Unload(what))
     }

@@ -67,8 +67,8 @@ pub enum Kind {
     /// Entry of do_init_module. `args`: `struct module *`, taints, sig_ok (1, 0, [`UNKNOWN`]), state. Sections [`section::NAME`],
     /// [`section::VERSION`], [`section::SRCVERSION`].
     InitModuleFunction = 20,
-    /// Entry of trim_init_extable: the module's init function has succeeded. Sections and `args` as [`Kind::InitModuleFunction`]
-    /// where do_init_module can't be attached, else no sections and only the first of `args`.
+    /// Entry of module_arch_freeing_init for a module that is live: its init function has succeeded. Sections and `args` as
+    /// [`Kind::InitModuleFunction`] where do_init_module can't be attached, else no sections and only the first of `args`.
     ModuleLive = 21,
     /// Entry of free_module. `args` and sections as [`Kind::InitModuleFunction`].
     FreeModule = 22,

@@ -50,13 +50,26 @@ pub fn free_module_entry(context: ProbeContext) -> u32 {
     0
 }
 
-/// Called by do_init_module alone, once the init function has returned well (kernel/module/main.c). An entry is never missed for
-/// want of a kretprobe instance, as a return can be.
+/// MODULE_STATE_LIVE, include/linux/module.h.
+const LIVE: u32 = 0;
+
+/// Called when a module's init memory is given back: once its init function has returned well, and when it is freed; only the
+/// first finds it live (kernel/module/main.c). An entry is never missed for want of a kretprobe instance, as a return can be.
+/// (trim_init_extable, which stands for success alone, is notrace.)
+#[inline(always)]
+unsafe fn is_live(module: u64) -> bool {
+    unsafe { get::<u32>(module, offset!(module_state)) == LIVE }
+}
+
 #[kprobe]
-pub fn trim_init_extable_entry(context: ProbeContext) -> u32 {
+pub fn module_live_entry(context: ProbeContext) -> u32 {
     unsafe {
+        let module: u64 = context.arg(0).unwrap_or(0);
+        if !is_live(module) {
+            return 0;
+        }
         let Some(record) = Record::begin(Kind::ModuleLive) else { return 0 };
-        (*record.head()).args = [context.arg(0).unwrap_or(0), 0, 0, 0];
+        (*record.head()).args = [module, 0, 0, 0];
         record.send(Ring::Critical, Wake::No);
     }
     0
@@ -64,7 +77,12 @@ pub fn trim_init_extable_entry(context: ProbeContext) -> u32 {
 
 /// The same where do_init_module can't be attached: with the module's facts.
 #[kprobe]
-pub fn trim_init_extable_facts(context: ProbeContext) -> u32 {
-    unsafe { report(Kind::ModuleLive, context.arg(0).unwrap_or(0)) };
+pub fn module_live_facts(context: ProbeContext) -> u32 {
+    unsafe {
+        let module: u64 = context.arg(0).unwrap_or(0);
+        if is_live(module) {
+            report(Kind::ModuleLive, module);
+        }
+    }
     0
 }

@@ -52,7 +52,13 @@ macro_rules! entries {
     };
 }
 entries!(syscall_args, 0, finit_module_entry, init_module_entry, delete_module_entry);
-entries!(compat_args, head_flags::COMPAT, compat_finit_module_entry, compat_init_module_entry, compat_delete_module_entry);
+entries!(
+    compat_args,
+    head_flags::COMPAT,
+    compat_finit_module_entry,
+    compat_init_module_entry,
+    compat_delete_module_entry
+);
 
 macro_rules! returns {
     ($($name:ident: $kind:expr, $activity:expr;)*) => {$(
