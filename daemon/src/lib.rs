@@ -3,11 +3,15 @@
 //! Data flows one way, and the modules stand in that order: sensor, enrich, event, route, encode, sink. Around them: config, resource, run,
 //! systemd, telemetry, cli.
 
+pub mod cli;
 pub mod config;
 pub mod encode;
 pub mod enrich;
 pub mod event;
 pub mod resource;
 pub mod route;
+pub mod run;
 pub mod sensor;
 pub mod sink;
+pub mod systemd;
+pub mod telemetry;

@@ -1,2 +1,5 @@
 //! kmodtrail.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    kmodtrail::cli::main()
+}

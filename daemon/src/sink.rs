@@ -13,7 +13,7 @@ use crate::config::{self, Encoding, SinkKind};
 /// Why a sink can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "sink \"{sink}\": can't open {path} for appending; allowed: a file that this user may read and write, in a folder where it may make \
+    "sink \"{sink}\": can't open {path} for appending: {source}; allowed: a file that this user may read and write, in a folder where it may make \
      files (systemd makes /var/log/kmodtrail for the service)"
 )]
 pub struct OpenError {

@@ -30,7 +30,7 @@ impl fmt::Write for Escape<'_, '_> {
                 '\'' | '"' | '\\' => self.0.write_char(c)?,
                 // letters by their category that no font shows: Hangul fillers, and a Braille pattern without dots
                 '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => {
-                    write!(self.0, "{}", c.escape_unicode())?
+                    write!(self.0, "{}", c.escape_unicode())?;
                 }
                 // what is left of escape_debug: controls, format characters, separators, combining marks, private and unassigned ones
                 c => write!(self.0, "{}", c.escape_debug())?,

@@ -52,7 +52,7 @@ impl Users {
         match self.read() {
             Ok(names) => self.names = names,
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "can't be read: new users have no name in records")
+                tracing::warn!(path = %self.path.display(), %error, "can't be read: new users have no name in records");
             }
         }
     }

@@ -190,7 +190,7 @@ fn of_hook(hook: &super::HookStatus) -> Value<'_> {
     let mut map = vec![("hook", Value::from(hook.name))];
     match &hook.state {
         HookState::Attached { symbol } => {
-            map.extend([("state", "attached".into()), ("symbol", symbol.as_str().into())])
+            map.extend([("state", "attached".into()), ("symbol", symbol.as_str().into())]);
         }
         HookState::Fallback { reason, by } => {
             map.extend([("state", "fallback".into()), ("by", (*by).into()), ("reason", reason.as_str().into())]);
@@ -199,7 +199,7 @@ fn of_hook(hook: &super::HookStatus) -> Value<'_> {
             map.extend([("state", "missing".into()), ("costs", (*costs).into()), ("reason", reason.as_str().into())]);
         }
         HookState::NotNeeded { reason } => {
-            map.extend([("state", "not_needed".into()), ("reason", reason.as_str().into())])
+            map.extend([("state", "not_needed".into()), ("reason", reason.as_str().into())]);
         }
     }
     Value::Map(map)
