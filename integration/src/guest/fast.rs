@@ -115,7 +115,7 @@ impl<'a> Guest<'a> {
         let work = tempfile::tempdir().context("making a temporary folder for the guest")?;
         let (initrd, archive) = (work.path().join("initrd"), work.path().join("out.tar.gz"));
         self.write_initramfs(&initrd)?;
-        let mut machine = Machine::new(self.memory, self.processors, self.limit);
+        let mut machine = Machine::new(self.memory, 64, self.processors, self.limit);
         machine.console(false);
         // The cloud kernels have a serial driver built in, but neither 9p nor virtio.
         machine.arguments(["-serial", &format!("file:{}", archive.display())]);

@@ -33,11 +33,15 @@ pub(super) struct Ended {
 
 impl Machine {
     /// `limit` guards against guests that hang; it is no expectation about how long anything takes.
-    pub(super) fn new(memory: u32, processors: u32, limit: Duration) -> Self {
+    ///
+    /// `translated_code` is how many megabytes of translated code QEMU keeps: too few and it translates again, too many
+    /// and each guest takes twice the memory of this machine.
+    pub(super) fn new(memory: u32, translated_code: u32, processors: u32, limit: Duration) -> Self {
         let mut command = Command::new("qemu-system-x86_64");
-        // Never KVM: what runs these tests is often a virtual machine itself. A small translation buffer halves QEMU's
-        // memory; qemu64 instead of max saves half of the time, and udev finds no noise to load modules for.
-        command.args(["-accel", "tcg,thread=multi,tb-size=64", "-machine", "q35", "-cpu", "qemu64"]);
+        // Never KVM: what runs these tests is often a virtual machine itself. qemu64 instead of max saves half of the
+        // time, and udev finds no noise to load modules for.
+        let accelerator = format!("tcg,thread=multi,tb-size={translated_code}");
+        command.args(["-accel", &accelerator, "-machine", "q35", "-cpu", "qemu64"]);
         command.args(["-m", &memory.to_string(), "-smp", &processors.to_string()]);
         command.args(["-nodefaults", "-display", "none", "-no-reboot", "-monitor", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());

@@ -50,13 +50,13 @@ pub(crate) struct Guest<'a> {
 }
 
 impl<'a> Guest<'a> {
-    /// One with two processors and nothing to do.
+    /// One with one processor and nothing to do: two guests at a time have one of this machine's each.
     pub(crate) fn new(testbed: &'a Testbed, kernel: &'a Kernel) -> Self {
         Self {
             testbed,
             kernel,
             evidence: Evidence::default(),
-            processors: 2,
+            processors: 1,
             memory: kernel.line().memory + 512,
             limit: Duration::from_secs(300),
             kept: false,
@@ -163,7 +163,7 @@ impl<'a> Guest<'a> {
         let work = tempfile::tempdir().context("making a temporary folder for the guest")?;
         let (input, output) = (work.path().join("in.tar"), work.path().join("out.tar.gz"));
         self.write_input(&input)?;
-        let mut machine = Machine::new(self.memory, self.processors, self.limit);
+        let mut machine = Machine::new(self.memory, 256, self.processors, self.limit);
         machine.console(self.kept);
         machine.arguments(["-kernel".as_ref(), self.kernel.vmlinux().as_os_str()]);
         machine.arguments(["-initrd".as_ref(), boot.initrd.as_os_str()]);
