@@ -26,6 +26,7 @@ const PRELUDE: &str = include_str!("prelude.sh");
 
 /// The guest's own address and the host's, in QEMU's user network. There is no DHCP client in the guest.
 const NETWORK: &str = "
+udevadm wait --timeout=60 /sys/class/net/eth0
 ip address add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 ip route add default via 10.0.2.2
