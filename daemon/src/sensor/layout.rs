@@ -28,8 +28,14 @@ compile_error!("add the registers of this architecture's system call wrappers (a
 
 /// Members that the programs read together with the one before: at the same place plus 8 on every kernel from 5.8 to 7.x, and
 /// checked, as nothing guarantees it.
-const NEIGHBOURS: [(&str, &str, &str, u32); 5] = [
+const NEIGHBOURS: [(&str, &str, &str, u32); 11] = [
     // structure, member, its neighbour (alternatives divided by |), distance
+    ("task_struct", "pid", "tgid", 4),
+    ("cred", "uid", "gid", 4),
+    ("cred", "uid", "euid", 16),
+    ("cred", "uid", "egid", 20),
+    ("path", "mnt", "dentry", 8),
+    ("dentry", "d_hash", "d_parent", 16),
     ("dentry", "d_parent", "d_name|__d_name", 8),
     ("mount", "mnt_parent", "mnt_mountpoint", 8),
     ("mount", "mnt_parent", "mnt", 16),

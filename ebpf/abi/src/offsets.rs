@@ -35,6 +35,7 @@ macro_rules! offsets {
 }
 
 offsets! {
+    task_pid: "task_struct pid",
     task_tgid: "task_struct tgid",
     task_leader: "task_struct group_leader",
     task_parent: "task_struct real_parent",
@@ -51,9 +52,6 @@ offsets! {
     task_thread_pid: "task_struct thread_pid",
     task_flags: "task_struct flags",
     cred_uid: "cred uid",
-    cred_gid: "cred gid",
-    cred_euid: "cred euid",
-    cred_egid: "cred egid",
     cred_capabilities: "cred cap_effective",
     cred_user_ns: "cred user_ns",
     user_ns_inum: "user_namespace ns.inum",
@@ -77,9 +75,7 @@ offsets! {
     file_path: "file f_path|__f_path",
     file_inode: "file f_inode",
     path_mnt: "path mnt",
-    path_dentry: "path dentry",
     dentry_hash: "dentry d_hash",
-    dentry_parent: "dentry d_parent",
     mount_parent: "mount mnt_parent",
     mount_mnt: "mount mnt",
     inode_number: "inode i_ino",

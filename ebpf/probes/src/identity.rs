@@ -1,7 +1,7 @@
 //! Who made the call: everything that dies with the process.
 
 use aya_ebpf::helpers::generated as bpf;
-use kmodtrail_abi::{ANCESTORS, ARGV_BYTES, Identity, PATH_BUDGET, head_flags, section};
+use kmodtrail_abi::{ABSENT, ANCESTORS, ARGV_BYTES, Identity, PATH_BUDGET, head_flags, section};
 
 use crate::{
     kernel::{bounded, get, offset, put},
@@ -22,11 +22,11 @@ impl Record {
             let who = self.take_identity();
             let task = bpf::bpf_get_current_task();
             clear(who);
-            bpf::bpf_get_current_comm((&raw mut (*who).comm).cast(), 16);
+            let (cred, comm) = cred_and_comm(task);
+            (*who).comm = comm;
             put(&raw mut (*who).task_flags, task, offset!(task_flags));
-            put(&raw mut (*who).login_uid, task, offset!(task_loginuid));
-            put(&raw mut (*who).audit_session, task, offset!(task_sessionid));
-            let may_load = credentials(who, get(task, offset!(task_cred)));
+            audit(who, task);
+            let may_load = credentials(who, cred);
             if may_load {
                 (*self.head()).flags |= head_flags::MAY_LOAD;
             }
@@ -101,13 +101,43 @@ unsafe fn clear(who: *mut Identity) {
     }
 }
 
+/// In one go where they are as CONFIG_KEYS has them: cred, cached_requested_key, comm.
+#[inline(always)]
+unsafe fn cred_and_comm(task: u64) -> (u64, [u8; 16]) {
+    unsafe {
+        if offset!(task_comm) == offset!(task_cred) + 16 {
+            let both: [u64; 4] = get(task, offset!(task_cred));
+            (both[0], core::mem::transmute::<[u64; 2], [u8; 16]>([both[2], both[3]]))
+        } else {
+            (get(task, offset!(task_cred)), get(task, offset!(task_comm)))
+        }
+    }
+}
+
+/// Login user and session: neighbours where the kernel has them.
+#[inline(always)]
+unsafe fn audit(who: *mut Identity, task: u64) {
+    unsafe {
+        if offset!(task_loginuid) != ABSENT && offset!(task_sessionid) == offset!(task_loginuid) + 4 {
+            let both: [u32; 2] = get(task, offset!(task_loginuid));
+            (*who).login_uid = both[0];
+            (*who).audit_session = both[1];
+        } else {
+            put(&raw mut (*who).login_uid, task, offset!(task_loginuid));
+            put(&raw mut (*who).audit_session, task, offset!(task_sessionid));
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn credentials(who: *mut Identity, cred: u64) -> bool {
     unsafe {
-        put(&raw mut (*who).uid, cred, offset!(cred_uid));
-        put(&raw mut (*who).gid, cred, offset!(cred_gid));
-        put(&raw mut (*who).euid, cred, offset!(cred_euid));
-        put(&raw mut (*who).egid, cred, offset!(cred_egid));
+        // uid, gid, suid, sgid, euid, egid are neighbours
+        let ids: [u32; 6] = get(cred, offset!(cred_uid));
+        (*who).uid = ids[0];
+        (*who).gid = ids[1];
+        (*who).euid = ids[4];
+        (*who).egid = ids[5];
         let capabilities: u64 = get(cred, offset!(cred_capabilities));
         (*who).capabilities = capabilities;
         let user: u32 = get(get(cred, offset!(cred_user_ns)), offset!(user_ns_inum));
@@ -136,20 +166,25 @@ unsafe fn ancestors(who: *mut Identity, leader: u64) {
     unsafe {
         let mut task = leader;
         for i in 0..ANCESTORS {
-            let parent: u64 = get(task, offset!(task_parent));
-            if parent == 0 {
+            task = get(task, offset!(task_parent));
+            if task == 0 {
                 break;
             }
-            task = get(parent, offset!(task_leader));
-            let tgid: u32 = get(task, offset!(task_tgid));
-            if tgid == 0 {
+            // pid and tgid are neighbours; they differ in a thread that is not the leader
+            let mut ids: [u32; 2] = get(task, offset!(task_pid));
+            if ids[0] != ids[1] {
+                task = get(task, offset!(task_leader));
+                ids = get(task, offset!(task_pid));
+            }
+            if ids[1] == 0 {
                 break;
             }
+            let (cred, comm) = cred_and_comm(task);
             let ancestor = &raw mut (*who).ancestors[i];
-            (*ancestor).tgid = tgid;
+            (*ancestor).tgid = ids[1];
             (*ancestor).start = get(task, offset!(task_start));
-            (*ancestor).comm = get(task, offset!(task_comm));
-            (*ancestor).uid = get(get(task, offset!(task_cred)), offset!(cred_uid));
+            (*ancestor).comm = comm;
+            (*ancestor).uid = get(cred, offset!(cred_uid));
             (*who).ancestor_count = i as u32 + 1;
         }
     }

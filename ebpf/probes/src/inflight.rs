@@ -1,17 +1,23 @@
 //! What a thread is in the middle of. It is only there to save work and to tell records of a return apart: losing an entry loses
 //! no record.
 
-use aya_ebpf::{macros::map, maps::HashMap};
+use aya_ebpf::{macros::map, maps::Array};
 
-/// Thread and [`Activity`] -> `struct file *` of finit_module, with two flags in its lowest bits. An entry whose return is never
-/// seen (the kernel had no kretprobe instance left) stays until the same thread does the same again.
+/// Threads whose numbers end alike share a slot: the later one takes it. A slot is one word, so that no half of it can be another
+/// thread's, and a look costs ten instructions; a hash map's entries would cost 2,500 in a load and its unload.
+const SLOTS: u32 = 4096;
+const ACTIVITIES: u32 = 3;
+
 #[map]
-static INFLIGHT: HashMap<u64, u64> = HashMap::with_max_entries(2048, 0);
+static INFLIGHT: Array<u64> = Array::with_max_entries(SLOTS * ACTIVITIES, 0);
 
-/// Pointers are aligned, so that these bits are free.
-const MAY_LOAD: u64 = 1;
-const WITHOUT_SYSCALL: u64 = 2;
-const FLAGS: u64 = MAY_LOAD | WITHOUT_SYSCALL;
+/// PID_MAX_LIMIT is 2^22, include/linux/threads.h.
+const TID_BITS: u32 = 22;
+const TID_MASK: u64 = (1 << TID_BITS) - 1;
+const MAY_LOAD: u64 = 1 << TID_BITS;
+const WITHOUT_SYSCALL: u64 = 2 << TID_BITS;
+/// The rest: 40 bits of an address that is a multiple of 8, different for any two in 8 TiB.
+const FILE_SHIFT: u32 = TID_BITS + 2;
 
 #[derive(Clone, Copy)]
 pub enum Activity {
@@ -26,7 +32,7 @@ pub struct Entry(u64);
 impl Entry {
     #[inline(always)]
     pub fn new(file: u64, may_load: bool) -> Self {
-        Self(file & !FLAGS | may_load as u64)
+        Self(file >> 3 << FILE_SHIFT | if may_load { MAY_LOAD } else { 0 })
     }
     /// load_module was the first that was seen.
     #[inline(always)]
@@ -34,38 +40,45 @@ impl Entry {
         Self(WITHOUT_SYSCALL | MAY_LOAD)
     }
     #[inline(always)]
-    pub fn is_without_syscall(self) -> bool {
-        self.0 & WITHOUT_SYSCALL != 0
-    }
-    #[inline(always)]
-    pub fn file(self) -> u64 {
-        self.0 & !FLAGS
+    pub fn is_of(self, file: u64) -> bool {
+        self.0 >> FILE_SHIFT == file >> 3 << FILE_SHIFT >> FILE_SHIFT
     }
     #[inline(always)]
     pub fn may_load(self) -> bool {
         self.0 & MAY_LOAD != 0
     }
+    #[inline(always)]
+    pub fn is_without_syscall(self) -> bool {
+        self.0 & WITHOUT_SYSCALL != 0
+    }
 }
 
 #[inline(always)]
-fn key(tid: u32, activity: Activity) -> u64 {
-    tid as u64 | (activity as u64) << 32
+fn slot(tid: u32, activity: Activity) -> Option<*mut u64> {
+    INFLIGHT.get_ptr_mut((tid & (SLOTS - 1)) + activity as u32 * SLOTS)
 }
 
 #[inline(always)]
 pub fn begin(tid: u32, activity: Activity, entry: Entry) {
-    let _ = INFLIGHT.insert(key(tid, activity), entry.0, 0);
+    if let Some(slot) = slot(tid, activity) {
+        // SAFETY: map memory; one aligned word.
+        unsafe { slot.write_volatile(entry.0 | tid as u64) };
+    }
 }
 
 #[inline(always)]
 pub fn get(tid: u32, activity: Activity) -> Option<Entry> {
-    // SAFETY: one thread writes and reads an entry, and it is not in two places at once.
-    unsafe { INFLIGHT.get(key(tid, activity)).map(|e| Entry(*e)) }
+    // SAFETY: as above.
+    let word = unsafe { slot(tid, activity)?.read_volatile() };
+    if word & TID_MASK == tid as u64 { Some(Entry(word)) } else { None }
 }
 
 #[inline(always)]
 pub fn end(tid: u32, activity: Activity) -> Option<Entry> {
     let entry = get(tid, activity)?;
-    let _ = INFLIGHT.remove(key(tid, activity));
+    if let Some(slot) = slot(tid, activity) {
+        // SAFETY: as above. No thread has the number 0.
+        unsafe { slot.write_volatile(0) };
+    }
     Some(entry)
 }

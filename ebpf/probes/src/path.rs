@@ -12,19 +12,18 @@ impl Record {
     #[inline(always)]
     pub unsafe fn walk(&mut self, path: u64, budget: u64) -> u16 {
         unsafe {
-            let mut dentry: u64 = get(path, offset!(path_dentry));
+            // mnt and dentry are neighbours
+            let p: [u64; 2] = get(path, offset!(path_mnt));
+            let mut dentry = p[1];
             if dentry == 0 {
                 return section::FAULT;
             }
-            let mut mount = get::<u64>(path, offset!(path_mnt)).wrapping_sub(offset!(mount_mnt) as u64);
+            let mut mount = p[0].wrapping_sub(offset!(mount_mnt) as u64);
             // mnt_parent, mnt_mountpoint and mnt.mnt_root are neighbours
             let mut m: [u64; 3] = get(mount, offset!(mount_parent));
             let mut flags = section::CUT;
-            // d_hash.pprev is NULL for what has been unlinked, and for the root of any file system
-            if dentry != m[2] && get::<u64>(dentry, offset!(dentry_hash) + 8) == 0 {
-                flags |= section::UNLINKED;
-            }
             let limit = self.position() + budget;
+            let mut leaf = true;
             for _ in 0..PATH_STEPS {
                 if dentry == m[2] {
                     if m[0] == mount {
@@ -34,19 +33,25 @@ impl Record {
                     dentry = m[1];
                     mount = m[0];
                     m = get(mount, offset!(mount_parent));
+                    leaf = false;
                     continue;
                 }
                 if self.position() >= limit {
                     break;
                 }
-                // d_parent, d_name.hash_len (the length in its upper half) and d_name.name are neighbours
-                let d: [u64; 3] = get(dentry, offset!(dentry_parent));
-                self.component(d[2], d[1] >> 32);
-                if d[0] == dentry || d[0] == 0 {
+                // d_hash.pprev, d_parent, d_name.hash_len (the length in its upper half) and d_name.name are neighbours
+                let d: [u64; 4] = get(dentry, offset!(dentry_hash) + 8);
+                // d_hash.pprev is NULL for what has been unlinked (and for the root of a file system, which is no leaf here)
+                if leaf && d[0] == 0 {
+                    flags |= section::UNLINKED;
+                }
+                leaf = false;
+                self.component(d[3], d[2] >> 32);
+                if d[1] == dentry || d[1] == 0 {
                     flags = flags & !section::CUT | section::DETACHED;
                     break;
                 }
-                dentry = d[0];
+                dentry = d[1];
             }
             flags
         }

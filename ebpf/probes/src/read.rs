@@ -68,7 +68,7 @@ pub fn security_kernel_read_file_entry(context: ProbeContext) -> u32 {
         let head = record.head();
         (*head).args = [file, id as u64, context.arg::<u64>(2).unwrap_or(0) & 0xff, 0];
         // the descriptor may have been given another file since the call began
-        let known = inflight::get((*head).tid, Activity::Load).is_some_and(|e| e.file() == file);
+        let known = inflight::get((*head).tid, Activity::Load).is_some_and(|e| e.is_of(file));
         if known {
             record.send(Ring::Bulk, Wake::No);
         } else {
