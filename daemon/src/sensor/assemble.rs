@@ -278,14 +278,14 @@ impl Assembler {
             if let Some(load) = thread.load.as_mut().filter(|l| due(l.began())) {
                 load.tell_evidence(&self.context, clock, events);
             }
-            let waiting = [
-                thread.load.as_ref().map(OpenLoad::began),
-                thread.unload.as_ref().map(OpenUnload::began),
-                thread.helper.as_ref().map(|h| h.frame.boot),
-            ];
+            let waiting = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
             if waiting.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid) {
                 self.end_load(thread, None, clock, events);
                 self.end_unload(thread, None, clock, events);
+            }
+            // its requester waits as long as the helper runs, in whatever call it made
+            let ended = |h: &OpenHelper| due(h.frame.boot) && !h.helper.task.is_some_and(super::threads::exists);
+            if thread.helper.as_ref().is_some_and(ended) {
                 self.end_helper(thread, None, clock, events);
             }
         }
@@ -333,3 +333,6 @@ pub(super) fn module_facts(fact: &Fact<'_>) -> Option<crate::event::ModuleFacts>
 pub(super) fn file_of(fact: &Fact<'_>) -> Option<crate::event::File> {
     fact.section(section::FILE).and_then(fact::file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Is a thread still inside a system call?
+//! Is a thread still inside a system call, is a process still there?
 
 use std::fs;
 
@@ -15,7 +15,12 @@ pub(super) fn is_in_call(tgid: u32, tid: u32) -> bool {
     }
 }
 
-/// init_module, finit_module, delete_module, native and by the 32-bit entry. A helper's requester can be in any call.
+/// Whether there is a process of this number.
+pub(super) fn exists(tgid: u32) -> bool {
+    fs::exists(format!("/proc/{tgid}")).unwrap_or(true)
+}
+
+/// init_module, finit_module, delete_module, native and by the 32-bit entry.
 #[cfg(target_arch = "x86_64")]
 const MODULE_CALLS: [i64; 6] = [175, 313, 176, 128, 350, 129];
 #[cfg(target_arch = "aarch64")]
@@ -31,11 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn this_thread_is_in_read_not_in_finit_module() {
-        // SAFETY: a call without arguments.
-        let tid = unsafe { nix::libc::gettid() }.cast_unsigned();
-        // it reads its own file: the kernel says "running"
-        assert!(is_in_call(std::process::id(), tid));
+    fn a_thread_that_sleeps_elsewhere_is_not_in_a_module_call() {
         let (send, wait) = std::sync::mpsc::channel::<()>();
         let (tell, hear) = std::sync::mpsc::channel();
         let sleeper = std::thread::spawn(move || {
@@ -45,9 +46,14 @@ mod tests {
         });
         let tid = hear.recv().expect("the thread tells");
         while is_in_call(std::process::id(), tid) {
-            std::thread::yield_now(); // until it sleeps in futex
+            std::thread::yield_now(); // "running", until it sleeps in futex
         }
         drop(send);
         sleeper.join().expect("it ends");
+    }
+
+    #[test]
+    fn processes_that_are_there_and_not() {
+        assert!(exists(std::process::id()) && !exists(0x7fff_fff0));
     }
 }

@@ -1,0 +1,324 @@
+//! Stories of one or two threads, told in records as the kernel side writes them.
+
+use kmodtrail_abi::{ABI, FileFacts, Head, Identity, Kind, head_flags, section};
+
+use super::*;
+use crate::event::{LoadSource, Outcome, Refusal, SignatureState};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A record in the making.
+struct Record {
+    head: Head,
+    identity: Option<(u64, Vec<(u32, u64)>)>,
+    sections: Vec<u8>,
+}
+
+fn record(kind: Kind, tid: u32, time: u64) -> Record {
+    let head = Head {
+        abi: ABI,
+        kind: kind as u16,
+        flags: 0,
+        epoch: 7,
+        sequence: time,
+        time,
+        cpu: 1,
+        tgid: tid,
+        tid,
+        position: 0,
+        args: [0; 4],
+    };
+    Record { head, identity: None, sections: Vec::new() }
+}
+
+impl Record {
+    fn args(mut self, args: [u64; 4]) -> Self {
+        self.head.args = args;
+        self
+    }
+    fn returned(self, value: i32, call: Kind) -> Self {
+        self.args([i64::from(value).cast_unsigned(), call as u64, 0, 0])
+    }
+    /// A process that started then, by root.
+    fn by(mut self, start: u64, ancestors: &[(u32, u64)]) -> Self {
+        self.head.flags |= head_flags::IDENTITY | head_flags::MAY_LOAD;
+        self.identity = Some((start, ancestors.to_vec()));
+        self
+    }
+    fn unprivileged(mut self) -> Self {
+        self.head.flags &= !head_flags::MAY_LOAD;
+        self
+    }
+    fn section(mut self, kind: u16, flags: u16, bytes: &[u8]) -> Self {
+        let word = u64::from(kind) | u64::from(flags) << 16 | (bytes.len() as u64) << 32;
+        self.sections.extend(word.to_ne_bytes());
+        self.sections.extend_from_slice(bytes);
+        self.sections.resize(self.sections.len().next_multiple_of(8), 0);
+        self
+    }
+    fn file(self, name: &str) -> Self {
+        let facts =
+            FileFacts { inode: 5, size: 9, magic: 0xef53, device: 8 << 20 | 1, mode: 0o100_644, uid: 0, links: 1 };
+        let mut bytes = bytes_of(&facts).to_vec();
+        bytes.push(name.len() as u8);
+        bytes.extend(name.as_bytes());
+        self.section(section::FILE, section::REACHED_ROOT, &bytes)
+    }
+    fn module(mut self, name: &str, taints: u64, sig_ok: u64) -> Self {
+        self.head.args = [0xffff, taints, sig_ok, 0];
+        self.section(section::NAME, 0, name.as_bytes())
+    }
+    fn bytes(&self) -> Vec<u8> {
+        let mut out = bytes_of(&self.head).to_vec();
+        if let Some((start, ancestors)) = &self.identity {
+            // SAFETY: integers, for which zero is a value.
+            let mut identity: Identity = unsafe { std::mem::zeroed() };
+            identity.start = *start;
+            identity.comm[..4].copy_from_slice(b"comm");
+            identity.ancestor_count = ancestors.len() as u32;
+            for (to, (tgid, start)) in identity.ancestors.iter_mut().zip(ancestors) {
+                (to.tgid, to.start) = (*tgid, *start);
+            }
+            out.extend_from_slice(bytes_of(&identity));
+        }
+        out.extend_from_slice(&self.sections);
+        out
+    }
+}
+
+fn bytes_of<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: the three types it is called with consist of integers and have no padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+fn assembler() -> Assembler {
+    Assembler::new(Context { boot_id: "boot".into(), sees_verification: true, sees_parameters: true })
+}
+
+fn tell(assembler: &mut Assembler, story: &[Record]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for record in story {
+        let bytes = record.bytes();
+        assembler.take(&Fact::parse(&bytes).expect("a record"), Clock::measure(), &mut events);
+    }
+    events
+}
+
+fn loads(events: &[Event]) -> Vec<(&Event, &crate::event::Load)> {
+    events.iter().filter_map(|e| if let What::Load(l) = &e.what { Some((e, &**l)) } else { None }).collect()
+}
+
+fn signed_load(tid: u32, at: u64) -> Vec<Record> {
+    vec![
+        record(Kind::FinitModule, tid, at).by(at - 5, &[(1, 1)]).args([3, 0, 0xf00, 0]).file("dummy.ko"),
+        record(Kind::ReadFile, tid, at + 1).args([0xf00, 2, 1, 0]),
+        record(Kind::PostReadFile, tid, at + 2).args([0xf00, 2, 17497, 0]),
+        record(Kind::LoadModule, tid, at + 3).args([0xabc, 17400, 0, 0]),
+        record(Kind::VerifySignature, tid, at + 4),
+        record(Kind::InitModuleFunction, tid, at + 5).module("dummy", 0, 1),
+        record(Kind::ModuleLive, tid, at + 6),
+    ]
+}
+
+#[test]
+fn one_load_gives_read_verify_and_load_with_one_trace() {
+    let mut story = signed_load(10, 100);
+    story.push(record(Kind::SyscallReturn, 10, 107).returned(0, Kind::FinitModule));
+    let events = tell(&mut assembler(), &story);
+    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
+    assert_eq!(names, ["read", "verify", "load"]);
+    assert!(events[0].trace.is_some() && events.iter().all(|e| e.trace == events[0].trace));
+    let (event, load) = loads(&events)[0];
+    assert_eq!(
+        (load.outcome, load.signature, load.source),
+        (Outcome::Success, SignatureState::Valid, Some(LoadSource::File))
+    );
+    assert_eq!((load.duration, load.image_size, event.time.boot), (Some(7), Some(17400), 107));
+    assert_eq!(
+        load.parameters.as_ref().map(|p| p.text.as_str()),
+        Some(""),
+        "parse_args was not called: there are none"
+    );
+    let ids: std::collections::HashSet<_> = events.iter().map(Event::id).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
+fn a_return_that_is_never_seen_is_made_up_for_by_the_live_module() {
+    let mut assembler = assembler();
+    let mut story = signed_load(10, 100);
+    story.push(record(Kind::FinitModule, 10, 300).by(95, &[]));
+    let events = tell(&mut assembler, &story);
+    let (event, load) = loads(&events)[0];
+    assert_eq!(load.outcome, Outcome::Success);
+    assert!(event.missing.iter().any(|m| m.starts_with("linux.kernel_module.errno")), "{:?}", event.missing);
+    // the second one has nothing but its beginning, and its thread does not exist
+    let mut events = Vec::new();
+    assembler.finish(Clock::measure(), &mut events);
+    assert_eq!(loads(&events)[0].1.outcome, Outcome::Unknown);
+}
+
+#[test]
+fn the_file_that_was_read_counts_not_the_descriptors() {
+    let story = [
+        record(Kind::FinitModule, 10, 100).by(95, &[]).args([3, 0, 0xf00, 0]).file("good.ko"),
+        record(Kind::ReadFile, 10, 101).args([0xbad, 2, 1, 0]).file("evil.ko"),
+        record(Kind::SyscallReturn, 10, 102).returned(-8, Kind::FinitModule),
+    ];
+    let events = tell(&mut assembler(), &story);
+    assert_eq!(loads(&events)[0].1.file.as_ref().map(|f| f.path.as_str()), Some("/evil.ko"));
+    assert_eq!(loads(&events)[0].1.outcome, Outcome::Failure(Some(8)));
+}
+
+#[test]
+fn the_gate_that_closed_is_named() {
+    let end = |story: Vec<Record>, errno: i32| {
+        let mut story = story;
+        story.push(record(Kind::SyscallReturn, 10, 900).returned(-errno, Kind::FinitModule));
+        loads(&tell(&mut assembler(), &story))[0].1.outcome
+    };
+    let begin = || record(Kind::FinitModule, 10, 100).by(95, &[]);
+    let read = || record(Kind::ReadFile, 10, 101);
+    let module = || record(Kind::LoadModule, 10, 102);
+    assert_eq!(end(vec![begin().unprivileged()], 1), Outcome::Refused(1, Some(Refusal::Capability)));
+    assert_eq!(end(vec![begin()], 1), Outcome::Refused(1, Some(Refusal::ModulesDisabled)));
+    let refused = record(Kind::ReadFileRefused, 10, 102).returned(-13, Kind::ReadFile);
+    assert_eq!(end(vec![begin(), read(), refused], 13), Outcome::Refused(13, Some(Refusal::SecurityModule)));
+    assert_eq!(end(vec![begin(), read(), module()], 129), Outcome::Refused(129, Some(Refusal::Signature)));
+    let lockdown = record(Kind::SignatureCheckRefused, 10, 103).returned(-1, Kind::LoadModule);
+    assert_eq!(end(vec![begin(), read(), module(), lockdown], 1), Outcome::Refused(1, Some(Refusal::Lockdown)));
+    assert_eq!(
+        end(vec![begin(), read(), module()], 1),
+        Outcome::Refused(1, None),
+        "a blacklist, or lockdown: not known"
+    );
+    assert_eq!(end(vec![begin(), read(), module()], 8), Outcome::Failure(Some(8)));
+}
+
+#[test]
+fn an_init_function_that_fails_is_a_failure_of_a_known_module() {
+    let mut story = signed_load(10, 100);
+    story.pop();
+    story.push(record(Kind::FreeModule, 10, 110).module("dummy", 0, 1));
+    let mut missed = assembler();
+    let mut events = tell(&mut missed, &story);
+    assert!(events.is_empty(), "free_module inside a load is no unload");
+    missed.finish(Clock::measure(), &mut events);
+    assert_eq!(loads(&events)[0].1.outcome, Outcome::Failure(None), "without the return the errno is not known");
+    story.push(record(Kind::SyscallReturn, 10, 111).returned(-22, Kind::FinitModule));
+    let events = tell(&mut assembler(), &story);
+    let load = loads(&events)[0].1;
+    assert_eq!(
+        (load.outcome, load.module.as_ref().map(|m| m.name.as_str())),
+        (Outcome::Failure(Some(22)), Some("dummy"))
+    );
+}
+
+fn request(tid: u32, at: u64) -> Vec<Record> {
+    vec![
+        record(Kind::ModuleRequest, tid, at).by(at - 9, &[(1, 1)]).section(section::NAME, 0, b"fs-xfs"),
+        record(Kind::HelperExec, tid, at + 1)
+            .args([0x51b, 2, 0, 0])
+            .section(section::HELPER_PATH, 0, b"/sbin/modprobe")
+            .section(section::HELPER_ARGV, 0, b"/sbin/modprobe\0-q\0--\0fs-xfs\0"),
+        record(Kind::HelperTask, 77, at + 5).args([0x51b, 0, 0, 0]),
+    ]
+}
+
+#[test]
+fn what_the_helper_loads_belongs_to_the_request() {
+    let mut story = request(20, 100);
+    let mut load = signed_load(77, 200);
+    load[0] = record(Kind::FinitModule, 77, 200).by(104, &[(2, 1)]).file("xfs.ko");
+    story.extend(load);
+    story.push(record(Kind::SyscallReturn, 77, 210).returned(0, Kind::FinitModule));
+    story.push(record(Kind::HelperReturn, 20, 220).returned(0, Kind::HelperExec));
+    let events = tell(&mut assembler(), &story);
+    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
+    assert_eq!(names, ["request", "read", "verify", "load", "helper"]);
+    assert!(events.iter().all(|e| e.trace == events[0].trace && e.trace.is_some()), "{events:?}");
+    assert_eq!(loads(&events)[0].1.alias.as_ref().map(Text::as_str), Some("fs-xfs"));
+    let What::Helper(helper) = &events[4].what else { panic!("{:?}", events[4]) };
+    assert_eq!((helper.task, helper.exit_status, helper.duration), (Some(77), Some(0), Some(119)));
+    assert_eq!(helper.arguments.iter().map(Text::as_str).collect::<Vec<_>>(), ["/sbin/modprobe", "-q", "--", "fs-xfs"]);
+}
+
+#[test]
+fn a_shell_that_the_helper_ran_belongs_to_it_and_a_later_process_of_the_same_number_does_not() {
+    let cause = |start: u64, ancestors: &[(u32, u64)]| {
+        let mut assembler = assembler();
+        tell(&mut assembler, &request(20, 100));
+        let story = [
+            record(Kind::InitModule, 77, 300).by(start, ancestors),
+            record(Kind::SyscallReturn, 77, 301).returned(0, Kind::InitModule),
+        ];
+        loads(&tell(&mut assembler, &story))[0].1.alias.clone()
+    };
+    assert!(cause(104, &[]).is_some(), "the helper itself");
+    assert!(cause(250, &[(76, 240), (77, 104)]).is_some(), "its grandchild");
+    assert!(cause(250, &[]).is_none(), "its number, used again");
+    assert!(cause(250, &[(77, 240)]).is_none(), "a child of its number, used again");
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_load_keeps_both_apart() {
+    let mut story = signed_load(10, 100);
+    let rest = story.split_off(4);
+    story.extend(request(10, 200));
+    story.push(record(Kind::HelperReturn, 10, 250).returned(256, Kind::HelperExec));
+    story.extend(rest);
+    story.push(record(Kind::SyscallReturn, 10, 260).returned(0, Kind::FinitModule));
+    let events = tell(&mut assembler(), &story);
+    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
+    assert_eq!(names, ["request", "helper", "read", "verify", "load"]);
+    assert_ne!(events[0].trace, events[4].trace);
+}
+
+#[test]
+fn a_refused_request_has_no_helper() {
+    let story = [
+        record(Kind::ModuleRequest, 20, 100).by(90, &[]).section(section::NAME, 0, b"net-pf-9"),
+        record(Kind::ModuleRequestRefused, 20, 101).returned(-13, Kind::ModuleRequest),
+    ];
+    let events = tell(&mut assembler(), &story);
+    assert!(matches!(&events[..], [Event { what: What::Request(Request { verdict: Verdict::Refused(13), .. }), .. }]));
+}
+
+#[test]
+fn a_module_that_goes_is_told_even_where_its_beginning_was_lost() {
+    let events = tell(&mut assembler(), &[record(Kind::FreeModule, 10, 100).module("hello", 4096, 0)]);
+    let [Event { what: What::Unload(unload), missing, process, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((unload.name.as_str(), unload.outcome, process), ("hello", Outcome::Success, &None));
+    assert!(missing.iter().any(|m| m.starts_with("process:")), "{missing:?}");
+}
+
+#[test]
+fn a_return_alone_tells_nothing() {
+    let story = [
+        record(Kind::SyscallReturn, 10, 100).returned(0, Kind::FinitModule),
+        record(Kind::SyscallReturn, 10, 100).returned(0, Kind::DeleteModule),
+        record(Kind::HelperReturn, 10, 100),
+        record(Kind::LoadModuleReturn, 10, 100),
+        record(Kind::HelperTask, 10, 100),
+    ];
+    let mut assembler = assembler();
+    assert_eq!(tell(&mut assembler, &story), []);
+    assert!(assembler.threads.is_empty());
+}
+
+#[test]
+fn what_waits_is_ended_once_its_thread_is_gone() {
+    let mut assembler = assembler();
+    // no process has such a number: PID_MAX_LIMIT
+    let nobody = 1 << 22;
+    let mut story = signed_load(nobody, 100);
+    story.push(record(Kind::ModuleRequest, nobody, 150).by(90, &[]));
+    let mut events = tell(&mut assembler, &story);
+    assert_eq!(events, []);
+    let clock = Clock::measure();
+    assert!(clock.boot() > 100 + 2 * SECOND, "the machine has been up for longer than the story's beginning");
+    assembler.tick(clock, &mut events);
+    assert_eq!(loads(&events)[0].1.outcome, Outcome::Success);
+    assert!(events.iter().any(|e| matches!(&e.what, What::Request(r) if r.verdict == Verdict::Unknown)));
+    assert!(assembler.threads.is_empty());
+}
