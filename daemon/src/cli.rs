@@ -131,7 +131,7 @@ fn check(arguments: &Check) -> ExitCode {
         complain(problems);
         match &result {
             Ok((config, _)) => say(&all_right(file, config)),
-            Err(problems) => say(&format!("{}: {} problems", file.display(), problems.0.len())),
+            Err(problems) => say(&format!("{}: not OK; problems: {}", file.display(), problems.0.len())),
         }
     };
     match (result, said) {
@@ -142,7 +142,7 @@ fn check(arguments: &Check) -> ExitCode {
 }
 
 fn all_right(file: &Path, config: &config::Config) -> String {
-    format!("{}: OK, {} sinks, {} routes", file.display(), config.sinks.len(), config.routes.len())
+    format!("{}: OK; sinks: {}, routes: {}", file.display(), config.sinks.len(), config.routes.len())
 }
 
 fn say(text: &str) -> io::Result<()> {

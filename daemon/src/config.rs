@@ -145,8 +145,8 @@ pub(crate) fn load_with(
     environment: Option<config::Map<String, String>>,
 ) -> Result<(Config, Problems), Problems> {
     let report = Report::default();
-    let root = layers::collect(file, environment, &report);
-    let config = read::config(root, &file.display().to_string(), &report);
+    let layers = layers::collect(file, environment, &report);
+    let config = read::config(layers, &file.display().to_string(), &report);
     let problems = report.into_problems();
     if problems.fatal() { Err(problems) } else { Ok((config, problems)) }
 }

@@ -7,6 +7,8 @@ mod origin;
 mod own;
 mod process;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 pub(crate) mod samples;
 mod sentence;
 mod signature;

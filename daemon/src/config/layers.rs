@@ -32,12 +32,23 @@ impl Source for Layer {
     }
 }
 
+/// All layers, one over the other.
+pub(super) struct Layers {
+    pub(super) root: Map<String, Value>,
+    /// All files could be read: what is not there is really missing.
+    pub(super) complete: bool,
+}
+
 /// Reads `main`, conf.d/*.toml beside it, and the environment. What can't be read is reported, the rest is given back.
-pub(super) fn collect(main: &Path, environment: Option<Map<String, String>>, report: &Report) -> Map<String, Value> {
+pub(super) fn collect(main: &Path, environment: Option<Map<String, String>>, report: &Report) -> Layers {
     let mut builder = Config::builder();
     let mut routes = Vec::new();
+    let mut complete = true;
     for path in files(main, report) {
-        let Some(mut table) = parse(&path, report) else { continue };
+        let Some(mut table) = parse(&path, report) else {
+            complete = false;
+            continue;
+        };
         if let Some(Value { kind: ValueKind::Array(here), .. }) = table.get_mut("routes") {
             routes.append(here);
             table.remove("routes");
@@ -60,7 +71,7 @@ pub(super) fn collect(main: &Path, environment: Option<Map<String, String>>, rep
         report.error(&place, "routes", what, "[[routes]] in a file; an environment variable can't hold routes");
     }
     root.insert("routes".to_owned(), Value::new(None, ValueKind::Array(routes)));
-    root
+    Layers { root, complete }
 }
 
 /// The place that a value, or the first value in it, comes from.

@@ -2,26 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::{Map, Value, ValueKind};
+use config::{Value, ValueKind};
 
 use super::{
     Config, Log, Resource, Route, Sensor, Sink, When,
+    layers::Layers,
     problem::{Report, did_you_mean},
     sink,
     table::Table,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
-pub(super) fn config(root: Map<String, Value>, main: &str, report: &Report) -> Config {
+pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Report) -> Config {
     let root = Value::new(Some(&main.to_owned()), root);
     let Some(mut root) = Table::new("", root, main, report) else { unreachable!("it was made of a table") };
     let sensor = root.table("sensor").map(sensor).unwrap_or_default();
-    let sinks = sinks(&mut root, main, report);
+    let sinks = sinks(&mut root, report);
     let routes = routes(&mut root, main, report);
     let log = root.table("log").map(log).unwrap_or_default();
     let resource = root.table("resource").map(|t| resource(t, report)).unwrap_or_default();
     root.finish();
-    between(&sinks, &routes, main, report);
+    if complete {
+        between(&sinks, &routes, main, report);
+    }
     let sinks = sinks.into_values().filter_map(|s| s.sink).collect();
     let routes = routes.into_iter().map(|r| r.route).collect();
     Config { sensor, sinks, routes, log, resource }
@@ -63,9 +66,8 @@ struct Found {
     sink: Option<Sink>,
 }
 
-fn sinks(root: &mut Table<'_>, main: &str, report: &Report) -> BTreeMap<String, Found> {
+fn sinks(root: &mut Table<'_>, report: &Report) -> BTreeMap<String, Found> {
     let Some(all) = root.table("sinks") else {
-        report.error(main, "sinks", "there is none", "at least one [sinks.NAME]");
         return BTreeMap::new();
     };
     let mut found = BTreeMap::new();
@@ -78,9 +80,6 @@ fn sinks(root: &mut Table<'_>, main: &str, report: &Report) -> BTreeMap<String, 
         }
         let sink = sink::read(&name, table);
         found.insert(name, Found { place, sink });
-    }
-    if found.is_empty() {
-        report.error(main, "sinks", "there is none", "at least one [sinks.NAME]");
     }
     found
 }
@@ -130,6 +129,9 @@ fn when(mut table: Table<'_>) -> When {
 
 /// What must hold between sinks and routes.
 fn between(sinks: &BTreeMap<String, Found>, routes: &[FoundRoute], main: &str, report: &Report) {
+    if sinks.is_empty() {
+        report.error(main, "sinks", "there is none", "at least one [sinks.NAME]");
+    }
     if routes.is_empty() {
         report.error(main, "routes", "there is none: nothing would be delivered", "at least one [[routes]]");
     }
