@@ -14,11 +14,14 @@ pub struct Resource {
 /// The namespace that the semantic conventions give for a service.instance.id made of what identifies the host.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
 
+/// What uname(2) says where nobody has set a name.
+const UNSET: &str = "(none)";
+
 impl Resource {
     /// Looks at this host. What can't be found out is left out.
     #[must_use]
     pub fn detect(kernel_release: &str) -> Self {
-        let host = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).filter(|n| !n.is_empty());
+        let host = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).filter(|n| !n.is_empty() && n != UNSET);
         let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(machine_id);
         Self::of(host.as_deref(), machine.as_deref(), kernel_release)
     }
