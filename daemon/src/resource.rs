@@ -21,7 +21,8 @@ impl Resource {
     /// Looks at this host. What can't be found out is left out.
     #[must_use]
     pub fn detect(kernel_release: &str) -> Self {
-        let host = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).filter(|n| !n.is_empty() && n != UNSET);
+        let host =
+            nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).filter(|n| !n.is_empty() && n != UNSET);
         let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(machine_id);
         Self::of(host.as_deref(), machine.as_deref(), kernel_release)
     }
