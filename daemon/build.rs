@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
 
-const CURE: &str = "run `cargo xtask build` once: it prepares what the eBPF programs need; after that plain `cargo build` works";
+const CURE: &str =
+    "run `cargo xtask build` once: it prepares what the eBPF programs need; after that plain `cargo build` works";
 
 /// The cache of `cargo xtask`, as integration/src/cache.rs finds it.
 fn cache() -> Option<PathBuf> {

@@ -19,6 +19,7 @@ mod progress;
 mod records;
 #[allow(dead_code, reason = "scenarios choose what they need of it")]
 mod scenario;
+mod story;
 mod test;
 mod testbed;
 mod workspace;
