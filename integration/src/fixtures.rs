@@ -29,7 +29,7 @@ const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
 /// | badsig.ko | dummy.ko with one byte changed: its signature does not fit |
 /// | truncated.ko | the first half of dummy.ko: unsigned, and no module |
 /// | badelf.ko | a text |
-/// | hello.ko | built out of the tree, unsigned; parameters `x`, `text`, `fail` |
+/// | hello.ko | built out of the tree, unsigned; parameters `x`, `text`, `fail`, `delay_ms` |
 #[derive(Clone, Debug)]
 pub(crate) struct Fixtures {
     folder: PathBuf,
@@ -64,6 +64,15 @@ impl Fixtures {
         Ok(Self { folder })
     }
 
+    /// The content of one of them.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.folder.join(name);
+        fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
     /// Each file's name and path.
     ///
     /// # Errors
@@ -86,8 +95,7 @@ impl Fixtures {
 /// # Errors
 /// When the kernel has none of that name.
 pub(crate) fn module(kernel: &Kernel, name: &str) -> Result<Vec<u8>> {
-    let path =
-        find(&kernel.modules(), name)?.with_context(|| format!("kernel {} has no module {name}", kernel.release()))?;
+    let path = module_file(kernel, name)?;
     let decompressor = match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
@@ -95,6 +103,14 @@ pub(crate) fn module(kernel: &Kernel, name: &str) -> Result<Vec<u8>> {
         _ => return fs::read(&path).with_context(|| format!("reading {}", path.display())),
     };
     command::output(Command::new(decompressor).arg("-dc").arg(&path))
+}
+
+/// The file of one of the kernel's own modules, compressed if the distribution compresses it.
+///
+/// # Errors
+/// When the kernel has none of that name.
+pub(crate) fn module_file(kernel: &Kernel, name: &str) -> Result<PathBuf> {
+    find(&kernel.modules(), name)?.with_context(|| format!("kernel {} has no module {name}", kernel.release()))
 }
 
 fn find(folder: &Path, module: &str) -> Result<Option<PathBuf>> {

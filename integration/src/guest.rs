@@ -6,4 +6,4 @@ mod machine;
 mod outcome;
 pub(crate) mod systemd;
 
-pub(crate) use self::outcome::Outcome;
+pub(crate) use self::outcome::{Action, Outcome};

@@ -4,6 +4,9 @@
 //! a function in a file of `scenario/` and put a line into that file's table.
 
 mod guests;
+mod loads;
+mod told;
+mod watched;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -62,7 +65,7 @@ impl Kernels {
 
 /// All scenarios, family by family.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let families: [&'static [Scenario]; 1] = [guests::SCENARIOS];
+    let families: [&'static [Scenario]; 2] = [guests::SCENARIOS, loads::SCENARIOS];
     families.into_iter().flatten()
 }
 

@@ -138,6 +138,25 @@ impl Outcome {
         found.pop().context("counted one")
     }
 
+    /// The one action that `named LABEL` did.
+    ///
+    /// # Errors
+    /// When there is none or more than one.
+    pub(crate) fn named(&self, label: &str) -> Result<Action> {
+        let mut found = self.actions()?;
+        found.retain(|action| action.more.get("label").is_some_and(|l| l == label));
+        ensure!(found.len() == 1, "{} actions are named {label}, not 1", found.len());
+        found.pop().context("counted one")
+    }
+
+    /// The records that the daemon wrote to this file of /out.
+    ///
+    /// # Errors
+    /// When there is no such file or it is not what kmodtrail writes.
+    pub(crate) fn records_in(&self, name: &str) -> Result<Records> {
+        Records::parse(&self.text(name)?)
+    }
+
     /// Fails unless the script ended with status 0.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ fn guest_boots(trial: &Trial<'_>) -> Result<()> {
 
     outcome.action("finit /fixtures/dummy.ko")?.expect_success()?;
     outcome.action("finit /fixtures/hello.ko --params x=7 text=seven")?.expect_success()?;
-    ensure!(outcome.text("parameters")? == "0\nseven\n7\n", "the parameters did not arrive");
+    ensure!(outcome.text("parameters")? == "0\n0\nseven\n7\n", "the parameters did not arrive");
     outcome.action("finit /fixtures/hello.ko --params fail=22")?.expect_error("EINVAL")?;
     outcome.action("finit /fixtures/nosig.ko")?.expect_success()?;
     outcome.action("init /fixtures/dummy.ko")?.expect_error("EEXIST")?;

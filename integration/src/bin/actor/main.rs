@@ -4,7 +4,9 @@
 //! (see `report.rs`) and exits with 0 if the kernel obliged, with 1 if it refused, with 2 if the actor itself failed.
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
+mod deep;
 mod ia32;
+mod identity;
 mod module;
 mod process;
 mod report;
@@ -12,7 +14,7 @@ mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -46,6 +48,26 @@ enum Operation {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// finit_module(2) of a file that is removed once it is open
+    Deleted { file: PathBuf },
+    /// finit_module(2) by a process whose own executable is removed
+    Gone { file: PathBuf },
+    /// finit_module(2) by a thread that is not its process's first
+    Thread { file: PathBuf },
+    /// finit_module(2) by a grandchild whose parent has ended, so that init is its parent
+    Orphan { file: PathBuf },
+    /// N times finit_module(2), reported once with the last error
+    Attempts { number: u32, file: PathBuf },
+    /// Becomes another program, ./actor, in a folder of LEVELS folders with the longest names, where FILE is ./module.ko
+    Deep {
+        levels: u32,
+        /// As many control groups inside each other
+        #[arg(long, default_value_t = 0)]
+        cgroups: u32,
+        file: PathBuf,
+        #[arg(last = true, required = true)]
+        arguments: Vec<OsString>,
+    },
     /// delete_module(2)
     Delete {
         name: OsString,
@@ -71,6 +93,12 @@ enum Operation {
         file: PathBuf,
         #[arg(required = true, allow_hyphen_values = true)]
         texts: Vec<String>,
+    },
+    /// Becomes another program without one capability, of this number
+    Without {
+        capability: u32,
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
     },
     /// Becomes another program as user 65534 without any capability
     DropCapsRun {
@@ -99,12 +127,23 @@ fn act(operation: Operation) -> Result<ExitCode> {
             module::finit(&file, OsString::new(), 0)?;
             process::become_command(&command)
         }
+        Operation::Deleted { file } => module::deleted(&file),
+        Operation::Gone { file } => {
+            let executable = std::env::current_exe().context("finding the actor")?;
+            std::fs::remove_file(&executable).with_context(|| format!("removing {}", executable.display()))?;
+            module::finit(&file, OsString::new(), 0)
+        }
+        Operation::Thread { file } => process::in_a_thread(move || module::finit(&file, OsString::new(), 0)),
+        Operation::Orphan { file } => process::as_an_orphan(|| module::finit(&file, OsString::new(), 0)),
+        Operation::Attempts { number, file } => module::attempts(number, &file),
+        Operation::Deep { levels, cgroups, file, arguments } => deep::run(levels, cgroups, &file, &arguments),
         Operation::Delete { name, flags } => module::delete(name, flags),
         Operation::Pairs { number, file, name } => module::pairs(number, &file, name),
         Operation::Request { number, family } => process::request(number, family),
         Operation::Exec { number, path, arguments } => process::exec(number, &path, &arguments),
         Operation::WaitFor { file, text, count, seconds } => watch::wait_for(&file, &text, count, seconds),
         Operation::Count { file, texts } => watch::count(&file, &texts),
+        Operation::Without { capability, command } => process::run_without(capability, &command),
         Operation::DropCapsRun { command } => process::drop_capabilities_and_run(&command),
     }
 }

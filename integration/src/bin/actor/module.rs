@@ -2,11 +2,11 @@
 
 use std::{
     ffi::{CStr, CString, OsString},
-    fs::File,
+    fs::{self, File},
     io::Write as _,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-        unix::ffi::OsStringExt as _,
+        unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     },
     path::Path,
     process::ExitCode,
@@ -18,6 +18,7 @@ use nix::{
     sys::memfd::{MFdFlags, memfd_create},
     time::ClockId,
 };
+use serde_json::{Map, Value, json};
 
 use crate::report::{nanoseconds, operation, operation_with};
 
@@ -25,8 +26,8 @@ pub(crate) fn open(file: &Path) -> Result<File> {
     File::open(file).with_context(|| format!("opening {}", file.display()))
 }
 
-fn bytes(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("reading {}", file.display()))
+pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("reading {}", file.display()))
 }
 
 fn c_string(text: OsString) -> Result<CString> {
@@ -45,7 +46,51 @@ fn delete_module(name: &CStr, flags: i32) -> Result<i64, Errno> {
 
 pub(crate) fn finit(file: &Path, params: OsString, flags: i32) -> Result<ExitCode> {
     let (file, params) = (open(file)?, c_string(params)?);
-    Ok(operation(|| finit_module(file.as_fd(), &params, flags)))
+    Ok(operation_with(|more| {
+        tell_file(&file, more);
+        finit_module(file.as_fd(), &params, flags)
+    }))
+}
+
+/// What the file is, as fstat(2) and /proc have it.
+fn tell_file(file: &File, more: &mut Map<String, Value>) {
+    let Ok(metadata) = file.metadata() else { return };
+    let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
+    more.insert(
+        "file".into(),
+        json!({
+            "path": link.map(|path| path.to_string_lossy().into_owned()),
+            "inode": metadata.ino(),
+            "size": metadata.size(),
+            "mode": metadata.mode() & 0o7777,
+            "uid": metadata.uid(),
+            "links": metadata.nlink(),
+        }),
+    );
+}
+
+pub(crate) fn deleted(path: &Path) -> Result<ExitCode> {
+    let file = open(path)?;
+    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+    Ok(operation_with(|more| {
+        tell_file(&file, more);
+        finit_module(file.as_fd(), c"", 0)
+    }))
+}
+
+pub(crate) fn attempts(number: u32, path: &Path) -> Result<ExitCode> {
+    let file = open(path)?;
+    Ok(operation_with(|more| {
+        let (mut failures, mut last) = (0_u32, None);
+        for _ in 0..number {
+            if let Err(errno) = finit_module(file.as_fd(), c"", 0) {
+                failures += 1;
+                last = Some(errno);
+            }
+        }
+        more.insert("failures".into(), failures.into());
+        last.map_or(Ok(i64::from(number)), Err)
+    }))
 }
 
 pub(crate) fn init(file: &Path, params: OsString) -> Result<ExitCode> {
@@ -64,7 +109,10 @@ pub(crate) fn memfd(file: &Path, params: OsString) -> Result<ExitCode> {
     // A module is not read from a file that is open for writing (ETXTBSY).
     let readable = open(Path::new(&format!("/proc/self/fd/{}", memory.as_raw_fd())))?;
     drop(memory);
-    Ok(operation(|| finit_module(readable.as_fd(), &params, 0)))
+    Ok(operation_with(|more| {
+        tell_file(&readable, more);
+        finit_module(readable.as_fd(), &params, 0)
+    }))
 }
 
 pub(crate) fn delete(name: OsString, flags: i32) -> Result<ExitCode> {

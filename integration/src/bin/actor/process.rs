@@ -5,13 +5,15 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, ExitCode, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
     time::ClockId,
-    unistd::{Gid, Uid, setgroups, setresgid, setresuid},
+    unistd::{ForkResult, Gid, Pid, Uid, fork, getppid, setgroups, setresgid, setresuid},
 };
 
 use crate::report::{nanoseconds, operation_with};
@@ -34,6 +36,34 @@ pub(crate) fn drop_capabilities_and_run(command: &[OsString]) -> Result<ExitCode
     setresuid(user, user, user).context("setresuid")?;
     nix::sys::prctl::set_no_new_privs().context("PR_SET_NO_NEW_PRIVS")?;
     become_command(command)
+}
+
+/// Root that lacks a capability in its bounding set does not get it back by exec: capabilities(7).
+pub(crate) fn run_without(capability: u32, command: &[OsString]) -> Result<ExitCode> {
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) })
+        .with_context(|| format!("dropping capability {capability}"))?;
+    become_command(command)
+}
+
+pub(crate) fn in_a_thread(act: impl FnOnce() -> Result<ExitCode> + Send + 'static) -> Result<ExitCode> {
+    let thread = thread::Builder::new().name("a-thread".to_owned()).spawn(act).context("starting a thread")?;
+    thread.join().map_err(|_| anyhow::anyhow!("the thread panicked"))?
+}
+
+/// The report is the grandchild's; this process ends before it acts.
+pub(crate) fn as_an_orphan(act: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
+    for _ in 0..2 {
+        // SAFETY: this process has one thread.
+        if let ForkResult::Parent { .. } = unsafe { fork() }.context("fork")? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let init = Pid::from_raw(1);
+    while getppid() != init {
+        thread::sleep(Duration::from_millis(5));
+    }
+    act()
 }
 
 pub(crate) fn request(number: u32, family: i32) -> Result<ExitCode> {

@@ -1,4 +1,6 @@
 //! The line of JSON about one operation, and the clocks in it.
+//!
+//! Where ACTOR_LABEL is set, the line has it as `label`, and as `process` what /proc says of the actor.
 
 use std::{env, io, process::ExitCode};
 
@@ -8,6 +10,8 @@ use nix::{
     unistd::{getpid, gettid},
 };
 use serde_json::{Map, Value, json};
+
+use crate::identity;
 
 /// A moment on the clocks that records are stamped with, in nanoseconds.
 #[derive(Clone, Copy)]
@@ -59,6 +63,10 @@ pub(crate) fn operation_with(call: impl FnOnce(&mut Map<String, Value>) -> Resul
         "monotonic_after_ns": after.monotonic,
         "realtime_ns": before.realtime,
     });
+    if let Some(label) = env::var_os("ACTOR_LABEL") {
+        more.insert("label".into(), label.to_string_lossy().into());
+        more.insert("process".into(), identity::of_this_process());
+    }
     if let Some(fields) = line.as_object_mut() {
         fields.append(&mut more);
     }

@@ -1,0 +1,261 @@
+//! Every way to load a module, and every way to fail: each leaves exactly one load record, and it says what happened.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::{
+    GuestKind, Kernels, Scenario, Trial,
+    told::{LOAD, READ, VERIFY, load_by},
+    watched::watched,
+};
+use crate::{
+    fixtures,
+    guest::{Action, Outcome},
+    records::{Record, Records},
+};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "loads", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: loads },
+    Scenario {
+        name: "loads_compressed",
+        guest: GuestKind::Fast,
+        // Before Linux 5.17 only kmod could decompress; Debian's 6.1 does not ask the kernel to.
+        kernels: Kernels::Except(&["5.10", "6.1", "6.1-full", "6.1-rt"]),
+        full: false,
+        run: loads_compressed,
+    },
+    Scenario {
+        name: "loads_refused_by_policy",
+        guest: GuestKind::Fast,
+        kernels: Kernels::All,
+        full: false,
+        run: loads_refused_by_policy,
+    },
+];
+
+/// MODULE_INIT_IGNORE_MODVERSIONS and MODULE_INIT_IGNORE_VERMAGIC, as `insmod -f` gives them.
+const FORCED: &str = "--flags 3";
+
+fn loads(trial: &Trial<'_>) -> Result<()> {
+    let hello = trial.testbed().fixtures(trial.kernel())?.bytes("hello.ko")?;
+    let unresolved = replaced(&hello, b"printk", b"prinXk").context("hello.ko does not print")?;
+    let outcome = watched(trial)?
+        .guest(|guest| guest.file("/fixtures/unresolved.ko", unresolved))
+        .script(&format!(
+            "
+            named signed finit /fixtures/dummy.ko; named again finit /fixtures/dummy.ko; act delete dummy
+            named unsigned finit /fixtures/nosig.ko; act delete dummy
+            named foreign finit /fixtures/hello.ko --params 'x=7 text=\"a  b\"'; act delete hello
+            named memfd memfd /fixtures/hello.ko; act delete hello
+            named memory init /fixtures/hello.ko --params x=8; act delete hello
+            cp /fixtures/hello.ko /tmp/gone.ko; named deleted deleted /tmp/gone.ko; act delete hello
+            named compat ia32-finit /fixtures/hello.ko; act delete hello
+            named forced finit /fixtures/hello.ko {FORCED}; act delete hello
+            named no-elf finit /fixtures/badelf.ko
+            named truncated finit /fixtures/truncated.ko
+            named bad-signature finit /fixtures/badsig.ko
+            named init-fails finit /fixtures/hello.ko --params fail=22
+            named unresolved finit /fixtures/unresolved.ko
+            named nobody drop-caps-run /actor finit /fixtures/hello.ko
+            named bad-flags finit /fixtures/hello.ko --flags 64
+            echo 1 > /proc/sys/kernel/modules_disabled
+            named disabled finit /fixtures/hello.ko
+            "
+        ))
+        .run()?;
+    let records = outcome.records()?;
+    let told = Told { outcome: &outcome, records: &records };
+
+    told.one("signed", "success")?
+        .expect("linux.kernel_module.name", "dummy")?
+        .expect("linux.kernel_module.source", "file")?
+        .expect("linux.kernel_module.syscall", "finit_module")?
+        .expect("linux.kernel_module.flags", json!([]))?
+        .expect("linux.kernel_module.taints.mask", 0)?
+        .expect("linux.kernel_module.taints.letters", "")?
+        .expect("linux.kernel_module.signature.ok", true)?
+        .expect("linux.kernel_module.signature.state", "valid")?
+        .expect("linux.kernel_module.parameters", "")?
+        .expect_without("linux.kernel_module.syscall.compat")?
+        .expect_without("kmodtrail.enrichment.missing")?;
+    told.severity("signed", "INFO")?;
+    told.evidence_of("signed")?;
+    told.one("again", "failure")?.expect("error.type", "EEXIST")?;
+
+    told.one("unsigned", "success")?
+        .expect("linux.kernel_module.taints.letters", "E")?
+        .expect("linux.kernel_module.taints.names", json!(["unsigned_module"]))?
+        .expect("linux.kernel_module.signature.ok", false)?
+        .expect("linux.kernel_module.signature.state", "unsigned")?;
+    told.severity("unsigned", "WARN")?;
+
+    told.one("foreign", "success")?
+        .expect("linux.kernel_module.name", "hello")?
+        .expect("linux.kernel_module.taints.letters", "OE")?
+        .expect("linux.kernel_module.taints.mask", 12288)?
+        .expect("linux.kernel_module.version", "1.2.3")?
+        .expect("linux.kernel_module.srcversion", srcversion(&hello)?)?
+        .expect("linux.kernel_module.image.size", hello.len())?
+        .expect("linux.kernel_module.parameters", "x=7 text=\"a  b\"")?;
+    told.severity("foreign", "WARN")?;
+
+    told.one("memfd", "success")?
+        .expect("linux.kernel_module.source", "memfd")?
+        .expect("linux.kernel_module.file.links", 0)?;
+    told.one("memory", "success")?
+        .expect("linux.kernel_module.source", "memory")?
+        .expect("linux.kernel_module.syscall", "init_module")?
+        .expect("linux.kernel_module.parameters", "x=8")?
+        .expect_without("file.path")?;
+    told.evidence_of("memory")?;
+    told.one("deleted", "success")?
+        .expect("linux.kernel_module.source", "deleted_file")?
+        .expect("file.path", "/tmp/gone.ko")?;
+    told.one("compat", "success")?
+        .expect("linux.kernel_module.syscall.compat", true)?
+        .expect("linux.kernel_module.name", "hello")?;
+    let forced = told.one("forced", "success")?;
+    forced.expect(
+        "linux.kernel_module.flags",
+        json!(["MODULE_INIT_IGNORE_MODVERSIONS", "MODULE_INIT_IGNORE_VERMAGIC"]),
+    )?;
+    ensure!(forced.string("linux.kernel_module.taints.letters")?.contains('F'), "not forced:\n{forced}");
+
+    told.one("no-elf", "failure")?.expect("error.type", "ENOEXEC")?.expect_without("linux.kernel_module.name")?;
+    told.one("truncated", "failure")?.expect("error.type", "ENOEXEC")?;
+    told.one("bad-signature", "refused")?
+        .expect("linux.kernel_module.refusal", "signature")?
+        .expect("error.type", "EKEYREJECTED")?
+        .expect("linux.kernel_module.signature.state", "bad")?;
+    told.severity("bad-signature", "WARN")?;
+    told.one("init-fails", "failure")?
+        .expect("error.type", "EINVAL")?
+        .expect("linux.kernel_module.name", "hello")?
+        .expect("linux.kernel_module.taints.letters", "OE")?
+        .expect("linux.kernel_module.parameters", "fail=22")?;
+    told.one("unresolved", "failure")?.expect("error.type", "ENOENT")?;
+    told.one("nobody", "refused")?
+        .expect("linux.kernel_module.refusal", "capability")?
+        .expect("process.user.name", "nobody")?
+        .expect("file.path", "/fixtures/hello.ko")?;
+    told.one("bad-flags", "failure")?
+        .expect("error.type", "EINVAL")?
+        .expect("linux.kernel_module.flags", json!(["0x40"]))?;
+    told.one("disabled", "refused")?.expect("linux.kernel_module.refusal", "modules_disabled")?;
+
+    // One record for each attempt, and none about anything else.
+    let attempts = outcome.actions()?.iter().filter(|action| !action.command.starts_with("delete ")).count();
+    records.of(LOAD).count(attempts).map(drop)
+}
+
+fn loads_compressed(trial: &Trial<'_>) -> Result<()> {
+    let file = fixtures::module_file(trial.kernel(), "dummy")?;
+    let plain = trial.testbed().fixtures(trial.kernel())?.bytes("dummy.ko")?;
+    let outcome = watched(trial)?
+        .guest(|guest| guest.file("/fixtures/dummy.ko.xz", file))
+        // MODULE_INIT_COMPRESSED_FILE
+        .script("named compressed finit /fixtures/dummy.ko.xz --flags 4")
+        .run()?;
+    let records = outcome.records()?;
+    let told = Told { outcome: &outcome, records: &records };
+    let load = told.one("compressed", "success")?;
+    load.expect("linux.kernel_module.name", "dummy")?
+        .expect("linux.kernel_module.flags", json!(["MODULE_INIT_COMPRESSED_FILE"]))?
+        .expect("linux.kernel_module.signature.state", "valid")?
+        .expect("linux.kernel_module.image.size", plain.len())?;
+    let read = records.of(READ).in_trace_of(load).one()?;
+    let size = load.integer("file.size")?;
+    read.expect("linux.kernel_module.compressed", true)?.expect("linux.kernel_module.read.size", size)?;
+    Ok(())
+}
+
+fn loads_refused_by_policy(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(|guest| guest.command_line("module.sig_enforce=1"))
+        .script(
+            "
+            named unsigned finit /fixtures/nosig.ko
+            named signed finit /fixtures/dummy.ko
+            ",
+        )
+        .run()?;
+    let records = outcome.records()?;
+    let told = Told { outcome: &outcome, records: &records };
+    let unsigned = told.one("unsigned", "refused")?;
+    unsigned
+        .expect("linux.kernel_module.refusal", "signature")?
+        .expect("error.type", "EKEYREJECTED")?
+        .expect("file.path", "/fixtures/nosig.ko")?;
+    // 5.10 has no module_sig_check to watch: there the state is not known.
+    let state = if trial.kernel().name() == "5.10" { "unknown" } else { "unsigned" };
+    unsigned.expect("linux.kernel_module.signature.state", state)?;
+    told.one("signed", "success")?.expect("linux.kernel_module.signature.state", "valid")?;
+    Ok(())
+}
+
+/// What the actor did, and what was told of it.
+struct Told<'a> {
+    outcome: &'a Outcome,
+    records: &'a Records,
+}
+
+impl<'a> Told<'a> {
+    /// The record of an attempt, which agrees with the actor in all that it knows.
+    fn one(&self, label: &str, outcome: &str) -> Result<&'a Record> {
+        let record = load_by(self.records, &self.action(label)?)?;
+        record.expect("linux.kernel_module.outcome", outcome)?;
+        let mut traces = BTreeSet::new();
+        for part in self.records.all().with("process.pid", record.integer("process.pid")?).iter() {
+            traces.insert(part.trace_id.as_str());
+        }
+        ensure!(traces.len() == 1 && !record.trace_id.is_empty(), "{label}: parts of one load in traces {traces:?}");
+        Ok(record)
+    }
+
+    fn action(&self, label: &str) -> Result<Action> {
+        self.outcome.named(label)
+    }
+
+    fn severity(&self, label: &str, severity: &str) -> Result<()> {
+        let record = load_by(self.records, &self.action(label)?)?;
+        ensure!(record.severity == severity, "{label} is not {severity}:\n{record}");
+        Ok(())
+    }
+
+    /// The read and the verification are told too, and where they belong.
+    fn evidence_of(&self, label: &str) -> Result<()> {
+        let load = load_by(self.records, &self.action(label)?)?;
+        let read = self.records.of(READ).in_trace_of(load).one()?;
+        read.expect("linux.kernel_module.verdict", "allowed")?
+            .expect("linux.kernel_module.source", load.string("linux.kernel_module.source")?)?;
+        let verified = self.records.of(VERIFY).in_trace_of(load).one()?;
+        verified
+            .expect("linux.kernel_module.name", load.string("linux.kernel_module.name")?)?
+            .expect("linux.kernel_module.signature.state", load.string("linux.kernel_module.signature.state")?)?;
+        ensure!(self.records.all().in_trace_of(load).len() == 3, "{label}: more than a read, a check and a load");
+        Ok(())
+    }
+}
+
+/// All occurrences replaced; none: there is none.
+pub(super) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut result = bytes.to_vec();
+    let mut found = false;
+    for at in 0..bytes.len().saturating_sub(from.len()) {
+        if bytes[at..].starts_with(from) {
+            result[at..at + from.len()].copy_from_slice(to);
+            found = true;
+        }
+    }
+    found.then_some(result)
+}
+
+/// What modinfo would say.
+fn srcversion(module: &[u8]) -> Result<String> {
+    let key = b"srcversion=";
+    let at = module.windows(key.len()).position(|window| window == key).context("the module has no srcversion")?;
+    let value = module[at + key.len()..].split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
