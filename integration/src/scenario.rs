@@ -3,9 +3,13 @@
 //! A scenario tells the story of one behaviour: it says what happens in a guest and what must come of it. To add one, write
 //! a function in a file of `scenario/` and put a line into that file's table.
 
+mod clocks;
 mod guests;
+mod hostile_names;
 mod loads;
+mod process_is_gone;
 mod told;
+mod unloads;
 mod watched;
 
 use std::{cell::RefCell, rc::Rc};
@@ -65,7 +69,14 @@ impl Kernels {
 
 /// All scenarios, family by family.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let families: [&'static [Scenario]; 2] = [guests::SCENARIOS, loads::SCENARIOS];
+    let families: [&'static [Scenario]; 6] = [
+        guests::SCENARIOS,
+        loads::SCENARIOS,
+        unloads::SCENARIOS,
+        process_is_gone::SCENARIOS,
+        hostile_names::SCENARIOS,
+        clocks::SCENARIOS,
+    ];
     families.into_iter().flatten()
 }
 
