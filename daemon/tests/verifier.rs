@@ -8,9 +8,7 @@ const COMFORTABLE: u32 = 100_000;
 #[test]
 fn every_program_passes_this_kernels_verifier() {
     let programs = Sensor::verify().unwrap_or_else(|error| panic!("{error} (this test needs root)"));
-    assert!(programs.len() > 30, "{programs:?}");
-    for (name, instructions) in programs {
-        println!("{name}: {instructions} verified instructions");
-        assert!(instructions < COMFORTABLE, "{name}: {instructions}");
-    }
+    assert!(programs.len() > 20, "{programs:?}");
+    let large: Vec<_> = programs.iter().filter(|(_, instructions)| *instructions >= COMFORTABLE).collect();
+    assert!(large.is_empty(), "{large:?}");
 }

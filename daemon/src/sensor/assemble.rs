@@ -133,10 +133,8 @@ impl Assembler {
                 thread.load = Some(self.open_load(fact, clock));
             }
             Kind::ReadFile
-            | Kind::ReadFileRefused
             | Kind::PostReadFile
             | Kind::LoadData
-            | Kind::LoadDataRefused
             | Kind::LoadModule
             | Kind::VerifySignature
             | Kind::SignatureCheckRefused
@@ -276,7 +274,7 @@ impl Assembler {
                 end_request(thread, Verdict::Unknown, clock, events);
             }
             if let Some(load) = thread.load.as_mut().filter(|l| due(l.began())) {
-                load.tell_evidence(&self.context, clock, events);
+                load.tell_evidence(None, &self.context, clock, events);
             }
             let waiting = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
             if waiting.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid) {

@@ -79,6 +79,12 @@ pub enum SensorError {
         /// Why.
         source: Box<aya::programs::ProgramError>,
     },
+    /// The table of tail calls can't be filled.
+    #[error("can't connect the eBPF programs with each other: {source}. Please report this with the kernel's release")]
+    TailCall {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The object lacks something.
     #[error("the eBPF object in this binary has no {name}: it was not built by this source tree; build it again")]
     NoProgram {

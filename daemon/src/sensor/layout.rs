@@ -23,6 +23,12 @@ const ARGUMENTS: [[&str; 4]; 2] = [["di", "si", "dx", "r10"], ["bx", "cx", "dx",
 /// arch/arm64/include/asm/syscall_wrapper.h: `regs->regs[0]` and following, for both.
 #[cfg(target_arch = "aarch64")]
 const ARGUMENTS: [[&str; 4]; 2] = [["regs"; 4]; 2];
+/// Where a task says that it is in a 32-bit system call: arch/x86/include/asm/thread_info.h, TS_COMPAT.
+#[cfg(target_arch = "x86_64")]
+const COMPAT: (&str, u32) = ("thread_info.status", 2);
+/// arch/arm64/include/asm/thread_info.h, TIF_32BIT.
+#[cfg(target_arch = "aarch64")]
+const COMPAT: (&str, u32) = ("thread_info.flags", 1 << 22);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("add the registers of this architecture's system call wrappers (arch/*/include/asm/syscall_wrapper.h)");
 
@@ -96,6 +102,8 @@ impl Layout {
             load_data_module: btf.enumerator("kernel_load_data_id", "LOADING_MODULE").unwrap_or(ABSENT),
             syscall_args: arguments(ARGUMENTS[0]),
             compat_args: arguments(ARGUMENTS[1]),
+            compat_flags: btf.offset("task_struct", COMPAT.0).unwrap_or(ABSENT),
+            compat_mask: COMPAT.1,
             ..Settings::UNRESOLVED
         };
         Ok(Self { offsets, settings, odd })
@@ -128,6 +136,7 @@ impl Layout {
         s.read_file_module_compressed = there(s.read_file_module_compressed);
         s.syscall_args = s.syscall_args.map(there);
         s.compat_args = s.compat_args.map(there);
+        s.compat_flags = there(s.compat_flags);
         self
     }
 }

@@ -34,7 +34,6 @@ pub(super) struct OpenLoad {
     file_address: u64,
     read: Option<Seen<bool>>,
     read_bytes: Option<u64>,
-    read_refused: Option<i32>,
     load_module: bool,
     image_size: Option<u64>,
     verified: Option<Seen<i64>>,
@@ -67,7 +66,6 @@ impl OpenLoad {
             file_address: if syscall == Some(Syscall::FinitModule) { fact.head.args[2] } else { 0 },
             read: None,
             read_bytes: None,
-            read_refused: None,
             load_module: false,
             image_size: None,
             verified: None,
@@ -108,7 +106,6 @@ impl OpenLoad {
                 self.read_bytes.get_or_insert(args[2]);
             }
             Kind::LoadData => drop(self.read.get_or_insert(Seen { origin, boot, what: true })),
-            Kind::ReadFileRefused | Kind::LoadDataRefused => self.read_refused = Some(-fact.returned()),
             Kind::LoadModule => {
                 self.load_module = true;
                 self.image_size = Some(args[1]);
@@ -144,10 +141,16 @@ impl OpenLoad {
     }
 
     /// The records about the read and the verification, each once.
-    pub(super) fn tell_evidence(&mut self, context: &Context, clock: Clock, events: &mut Vec<Event>) {
+    pub(super) fn tell_evidence(
+        &mut self,
+        returned: Option<i32>,
+        context: &Context,
+        clock: Clock,
+        events: &mut Vec<Event>,
+    ) {
         if let (Some(read), false) = (&self.read, self.read_told) {
             self.read_told = true;
-            let verdict = match (self.read_refused, self.load_module || self.end.is_some()) {
+            let verdict = match (returned.and_then(|r| self.read_refused(r)), self.load_module || returned.is_some()) {
                 (Some(errno), _) => Verdict::Refused(errno),
                 (None, true) => Verdict::Allowed,
                 (None, false) => Verdict::Unknown,
@@ -200,6 +203,13 @@ impl OpenLoad {
         }
     }
 
+    /// A security hook let the bytes not pass: load_module did not follow the read. Between the two the kernel itself gives none of
+    /// these errors (kernel_read_file, fs/kernel_read_file.c; module_decompress, kernel/module/decompress.c).
+    fn read_refused(&self, returned: i32) -> Option<i32> {
+        let refusals = [Errno::EPERM, Errno::EACCES].map(|e| e as i32);
+        (self.read.is_some() && !self.load_module && refusals.contains(&-returned)).then_some(-returned)
+    }
+
     fn outcome(&self, returned: Option<i32>) -> Outcome {
         let Some(returned) = returned else {
             return if self.live {
@@ -214,7 +224,7 @@ impl OpenLoad {
             return Outcome::Success;
         }
         let errno = -returned;
-        if self.read_refused.is_some() {
+        if let Some(errno) = self.read_refused(returned) {
             return Outcome::Refused(errno, Some(Refusal::SecurityModule));
         }
         if !self.load_module && self.read.is_none() && errno == Errno::EPERM as i32 && self.syscall.is_some() {
@@ -242,7 +252,7 @@ impl OpenLoad {
         if returned.is_none() {
             self.frame.missing.push("linux.kernel_module.errno: the return was not seen".to_owned());
         }
-        self.tell_evidence(context, clock, events);
+        self.tell_evidence(returned, context, clock, events);
         let in_memory = self.syscall == Some(Syscall::InitModule) || self.read.as_ref().is_some_and(|r| r.what);
         let source = match &self.file {
             Some(file) => Some(file.source),

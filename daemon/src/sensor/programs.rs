@@ -1,10 +1,13 @@
 //! Loading the object and attaching its programs by the table of hooks.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, MapError, RingBuf},
+    maps::{Map, MapData, MapError, ProgramArray, RingBuf},
     programs::{KProbe, ProgramError},
     sys::SyscallError,
 };
@@ -12,7 +15,7 @@ use aya::{
 use super::{
     SensorError, Settings,
     counters::Counters,
-    hooks::{ESSENTIAL, HOOKS, Hook, LIVE_WITH_FACTS, Otherwise},
+    hooks::{ESSENTIAL, HOOKS, Hook, IDENTITY, INSTEAD_OF_LOAD_MODULE_RETURN, LIVE_WITH_FACTS, Otherwise},
     layout::Layout,
 };
 use crate::event::{Coverage, HookState, HookStatus};
@@ -39,7 +42,7 @@ fn bytes_of<T: Copy>(value: &T) -> &[u8] {
 const _: () = {
     use kmodtrail_abi::{Offsets, Settings};
     assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
-    assert!(size_of::<Settings>() == 8 + 4 * 4 + 2 * 16);
+    assert!(size_of::<Settings>() == 8 + 4 * 4 + 2 * 16 + 2 * 4);
 };
 
 /// Makes maps and constants; loads no program yet.
@@ -68,8 +71,9 @@ fn kprobe<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut KProbe
 /// Every program through the verifier, nothing attached. Gives (program, verified instructions) for each.
 pub(super) fn verify(layout: &Layout, settings: &Settings) -> Result<Vec<(&'static str, u32)>, SensorError> {
     let mut object = object(layout, settings, 1)?;
-    let names = HOOKS.iter().map(|h| h.program).chain([LIVE_WITH_FACTS]);
+    let names: BTreeSet<_> = HOOKS.iter().map(|h| h.program).chain([LIVE_WITH_FACTS, IDENTITY]).collect();
     names
+        .into_iter()
         .map(|name| {
             let program = kprobe(&mut object, name)?;
             load(program, name)?;
@@ -78,7 +82,11 @@ pub(super) fn verify(layout: &Layout, settings: &Settings) -> Result<Vec<(&'stat
         .collect()
 }
 
+/// One program can have several hooks.
 fn load(program: &mut KProbe, name: &'static str) -> Result<(), SensorError> {
+    if program.fd().is_ok() {
+        return Ok(());
+    }
     program.load().map_err(|error| match error {
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(nix::libc::EPERM) => {
             SensorError::NotPermitted { what: "load eBPF programs" }
@@ -109,26 +117,22 @@ impl Programs {
             }
             _ => return Err(SensorError::NoProgram { name: "COUNTERS" }),
         };
+        continue_with_identity(&mut object)?;
         let mut reasons = BTreeMap::new();
         let mut attached = BTreeMap::new();
-        // in the table's order, but what stands in for do_init_module after it
-        for hook in HOOKS {
-            if hook.name == "module_live" {
-                continue;
-            }
-            match attach(&mut object, hook, hook.program, settings) {
+        // in the table's order, but what depends on other hooks after them
+        let depends = |hook: &&Hook| matches!(hook.name, "module_live" | "load_module.return");
+        for hook in HOOKS.iter().filter(|h| !depends(h)).chain(HOOKS.iter().filter(depends)) {
+            let program = match hook.name {
+                "module_live" if !attached.contains_key("do_init_module") => LIVE_WITH_FACTS,
+                "load_module.return" if INSTEAD_OF_LOAD_MODULE_RETURN.iter().all(|h| attached.contains_key(h)) => continue,
+                _ => hook.program,
+            };
+            match attach(&mut object, hook, program, settings) {
                 Ok(symbol) => drop(attached.insert(hook.name, symbol)),
                 Err(Failure::Here(reason)) => drop(reasons.insert(hook.name, reason)),
                 Err(Failure::Everywhere(error)) => return Err(error),
             }
-        }
-        let live =
-            HOOKS.iter().find(|h| h.name == "module_live").ok_or(SensorError::NoProgram { name: "module_live" })?;
-        let program = if attached.contains_key("do_init_module") { live.program } else { LIVE_WITH_FACTS };
-        match attach(&mut object, live, program, settings) {
-            Ok(symbol) => drop(attached.insert(live.name, symbol)),
-            Err(Failure::Here(reason)) => drop(reasons.insert(live.name, reason)),
-            Err(Failure::Everywhere(error)) => return Err(error),
         }
         for (group, what) in ESSENTIAL {
             if !group.iter().any(|name| attached.contains_key(name)) {
@@ -140,6 +144,17 @@ impl Programs {
         let coverage = coverage(&attached, &reasons);
         Ok(Self { _object: object, critical, bulk, counters, coverage })
     }
+}
+
+/// Fills the table of tail calls.
+fn continue_with_identity(object: &mut Ebpf) -> Result<(), SensorError> {
+    let program = kprobe(object, IDENTITY)?;
+    load(program, IDENTITY)?;
+    let broken = |source: Box<dyn std::error::Error + Send + Sync>| SensorError::TailCall { source };
+    let fd = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError)).map_err(|e| broken(e.into()))?;
+    let map = object.map_mut("CONTINUE").ok_or(SensorError::NoProgram { name: "CONTINUE" })?;
+    let mut table = ProgramArray::try_from(map).map_err(|e| broken(e.into()))?;
+    table.set(0, &fd, 0).map_err(|e| broken(e.into()))
 }
 
 /// Why a hook is not attached.
@@ -196,6 +211,7 @@ fn coverage(attached: &BTreeMap<&str, String>, reasons: &BTreeMap<&str, String>)
         match hook.otherwise {
             Otherwise::Fallback { by, .. } if attached.contains_key(by) => HookState::Fallback { reason, by },
             Otherwise::Fallback { costs, .. } | Otherwise::Costs(costs) => HookState::Missing { reason, costs },
+            Otherwise::NotNeeded(why) if reason.is_empty() => HookState::NotNeeded { reason: why.to_owned() },
             Otherwise::NotNeeded(why) => HookState::NotNeeded { reason: format!("{why}: {reason}") },
         }
     };

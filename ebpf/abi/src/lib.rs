@@ -45,37 +45,33 @@ pub enum Kind {
     /// Entry of security_kernel_read_file for a module. `args`: `struct file *`, enum kernel_read_file_id, whole content wanted.
     /// Section [`section::FILE`] only where the file is not the one of the entry of finit_module.
     ReadFile = 10,
-    /// security_kernel_read_file or security_kernel_post_read_file refused. `args`: return value, 0 or 1 (which of the two).
-    ReadFileRefused = 11,
     /// Entry of security_kernel_post_read_file for a module. `args`: `struct file *`, enum kernel_read_file_id, bytes read.
-    PostReadFile = 12,
+    PostReadFile = 11,
     /// Entry of security_kernel_load_data for a module. `args`: enum kernel_load_data_id.
-    LoadData = 13,
-    /// security_kernel_load_data refused. `args`: return value.
-    LoadDataRefused = 14,
+    LoadData = 12,
     /// Entry of load_module. `args`: `struct load_info *`, length of the image, flags. With an identity where no entry of a system
     /// call was seen before.
-    LoadModule = 15,
+    LoadModule = 13,
     /// Return of load_module where no entry of a system call was seen. `args`: return value.
-    LoadModuleReturn = 16,
+    LoadModuleReturn = 14,
     /// Return of mod_verify_sig. `args`: return value.
-    VerifySignature = 17,
+    VerifySignature = 15,
     /// module_sig_check refused. `args`: return value.
-    SignatureCheckRefused = 18,
+    SignatureCheckRefused = 16,
     /// Entry of parse_args with parameters. Sections [`section::NAME`], [`section::PARAMETERS`].
-    ParseArgs = 19,
+    ParseArgs = 17,
     /// Entry of do_init_module. `args`: `struct module *`, taints, sig_ok (1, 0, [`UNKNOWN`]), state. Sections [`section::NAME`],
     /// [`section::VERSION`], [`section::SRCVERSION`].
-    InitModuleFunction = 20,
+    InitModuleFunction = 18,
     /// Entry of module_arch_freeing_init for a module that is live: its init function has succeeded. Sections and `args` as
     /// [`Kind::InitModuleFunction`] where do_init_module can't be attached, else no sections and only the first of `args`.
-    ModuleLive = 21,
+    ModuleLive = 19,
     /// Entry of free_module. `args` and sections as [`Kind::InitModuleFunction`].
-    FreeModule = 22,
+    FreeModule = 20,
 }
 
 /// One more than the greatest [`Kind`].
-pub const KINDS: usize = 23;
+pub const KINDS: usize = 21;
 
 impl Kind {
     /// All kinds, in the order of their numbers.
@@ -90,10 +86,8 @@ impl Kind {
         Self::HelperTask,
         Self::HelperReturn,
         Self::ReadFile,
-        Self::ReadFileRefused,
         Self::PostReadFile,
         Self::LoadData,
-        Self::LoadDataRefused,
         Self::LoadModule,
         Self::LoadModuleReturn,
         Self::VerifySignature,
@@ -150,6 +144,8 @@ pub mod head_flags {
     pub const MAY_LOAD: u32 = 1 << 1;
     /// The system call came by the 32-bit entry of a 64-bit kernel.
     pub const COMPAT: u32 = 1 << 2;
+    /// The record goes to the bulk ring; the kernel side's own, not in what is sent.
+    pub const BULK: u32 = 1 << 31;
 }
 
 /// One ancestor of the process, as its thread group leader shows it.
@@ -287,5 +283,5 @@ const _: () = {
     assert!(size_of::<Identity>() == 104 + 32 * ANCESTORS);
     assert!(size_of::<FileFacts>() == 40);
     assert!(size_of::<CpuCounters>() == 8 * (1 + KINDS));
-    assert!(size_of::<Head>() % 8 == 0 && size_of::<Identity>() % 8 == 0);
+    assert!(size_of::<Head>().is_multiple_of(8) && size_of::<Identity>().is_multiple_of(8));
 };

@@ -118,6 +118,10 @@ pub struct Settings {
     pub syscall_args: [u32; 4],
     /// The same for the 32-bit entry.
     pub compat_args: [u32; 4],
+    /// Where the task says that it is in a 32-bit system call, or [`ABSENT`].
+    pub compat_flags: u32,
+    /// Which bit says so.
+    pub compat_mask: u32,
 }
 
 impl Settings {
@@ -130,5 +134,7 @@ impl Settings {
         cpus: 0,
         syscall_args: [ABSENT; 4],
         compat_args: [ABSENT; 4],
+        compat_flags: ABSENT,
+        compat_mask: 0,
     };
 }

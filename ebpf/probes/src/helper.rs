@@ -17,9 +17,9 @@ use crate::{
 pub fn security_kernel_module_request_entry(context: ProbeContext) -> u32 {
     unsafe {
         let Some(mut record) = Record::begin(Kind::ModuleRequest) else { return 0 };
-        record.identity();
+        record.begin_identity();
         record.string(section::NAME, context.arg(0).unwrap_or(0), NAME_BYTES as u32);
-        record.send(Ring::Bulk, Wake::No);
+        record.finish_with_identity(&context, Ring::Bulk);
     }
     0
 }

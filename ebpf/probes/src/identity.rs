@@ -1,11 +1,17 @@
 //! Who made the call: everything that dies with the process.
 
-use aya_ebpf::helpers::generated as bpf;
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated as bpf,
+    macros::{kprobe, map},
+    maps::ProgramArray,
+    programs::ProbeContext,
+};
 use kmodtrail_abi::{ABSENT, ANCESTORS, ARGV_BYTES, Identity, PATH_BUDGET, head_flags, section};
 
 use crate::{
     kernel::{bounded, get, offset, put},
-    record::Record,
+    record::{Record, Ring, Wake},
 };
 
 /// include/uapi/linux/capability.h
@@ -13,23 +19,49 @@ const CAP_SYS_MODULE: u64 = 1 << 16;
 /// Inode of the initial user namespace: PROC_USER_INIT_INO, include/linux/proc_ns.h.
 const INITIAL_USER_NAMESPACE: u32 = 0xefff_fffd;
 
+/// The one element is [`identity`]. What a call's programs have in common is verified once, not once for each of them.
+#[map]
+static CONTINUE: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 impl Record {
-    /// The current task: identity, control group, executable, working directory, arguments, ancestors. Gives whether the task may
-    /// load modules.
+    /// Takes the place of the identity and fills in the credentials. Gives whether the task may load modules.
     #[inline(always)]
-    pub unsafe fn identity(&mut self) -> bool {
+    pub unsafe fn begin_identity(&mut self) -> bool {
         unsafe {
             let who = self.take_identity();
-            let task = bpf::bpf_get_current_task();
             clear(who);
+            let task = bpf::bpf_get_current_task();
             let (cred, comm) = cred_and_comm(task);
             (*who).comm = comm;
-            put(&raw mut (*who).task_flags, task, offset!(task_flags));
-            audit(who, task);
             let may_load = credentials(who, cred);
             if may_load {
                 (*self.head()).flags |= head_flags::MAY_LOAD;
             }
+            may_load
+        }
+    }
+
+    /// Goes on with [`identity`], which sends the record. Where that is not there, it is sent as it is.
+    #[inline(always)]
+    pub unsafe fn finish_with_identity<C: EbpfContext>(self, context: &C, ring: Ring) {
+        unsafe {
+            if ring == Ring::Bulk {
+                (*self.head()).flags |= head_flags::BULK;
+            }
+            let _ = CONTINUE.tail_call(context, 0);
+            (*self.head()).flags &= !head_flags::BULK;
+            self.send(ring, Wake::No);
+        }
+    }
+
+    /// The current task: control group, executable, working directory, arguments, ancestors.
+    #[inline(always)]
+    unsafe fn rest_of_identity(&mut self) {
+        unsafe {
+            let who = self.identity();
+            let task = bpf::bpf_get_current_task();
+            put(&raw mut (*who).task_flags, task, offset!(task_flags));
+            audit(who, task);
             let leader: u64 = get(task, offset!(task_leader));
             put(&raw mut (*who).start, leader, offset!(task_start));
             namespaces(who, task);
@@ -46,7 +78,6 @@ impl Record {
             }
             let fs: u64 = get(task, offset!(task_fs));
             self.path(section::WORKING_DIRECTORY, fs + offset!(fs_pwd) as u64, PATH_BUDGET as u64);
-            may_load
         }
     }
 
@@ -83,6 +114,20 @@ impl Record {
             self.close(start, section::ARGV, flags);
         }
     }
+}
+
+/// Only ever tail-called.
+#[kprobe]
+pub fn identity(_: ProbeContext) -> u32 {
+    unsafe {
+        let Some(mut record) = Record::resume() else { return 0 };
+        record.rest_of_identity();
+        let head = record.head();
+        let ring = if (*head).flags & head_flags::BULK == 0 { Ring::Critical } else { Ring::Bulk };
+        (*head).flags &= !head_flags::BULK;
+        record.send(ring, Wake::No);
+    }
+    0
 }
 
 /// All but the ancestors: what a kernel does not have must not be what the last record had.

@@ -23,8 +23,10 @@ pub fn load_module_entry(context: ProbeContext) -> u32 {
         (*head).args = [info, length, context.arg::<u64>(2).unwrap_or(0) & 0xffff_ffff, 0];
         // no system call was seen: whoever this is has come by a way that is not known
         if inflight::get((*head).tid, Activity::Load).is_none() {
-            record.identity();
+            record.begin_identity();
             inflight::begin((*record.head()).tid, Activity::Load, Entry::without_syscall());
+            record.finish_with_identity(&context, Ring::Critical);
+            return 0;
         }
         record.send(Ring::Critical, Wake::No);
     }

@@ -1,10 +1,8 @@
 //! Where a module's bytes come from: security_kernel_read_file, security_kernel_post_read_file, security_kernel_load_data.
+//!
+//! Their returns are not watched: a hook that says no is told by the step that does not follow and the call's errno.
 
-use aya_ebpf::{
-    helpers::generated as bpf,
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use kmodtrail_abi::{ABSENT, FILE_BUDGET, FileFacts, Kind, section};
 
 use crate::{
@@ -48,12 +46,6 @@ unsafe fn is_module(id: u32) -> bool {
         let compressed = setting!(read_file_module_compressed);
         id == setting!(read_file_module) || compressed != ABSENT && id == compressed
     }
-}
-
-#[inline(always)]
-fn current_tid() -> u32 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf::bpf_get_current_pid_tgid() as u32 }
 }
 
 #[kprobe]
@@ -105,36 +97,5 @@ pub fn security_kernel_load_data_entry(context: ProbeContext) -> u32 {
         (*record.head()).args = [id as u64, 0, 0, 0];
         record.send(Ring::Bulk, Wake::No);
     }
-    0
-}
-
-/// What a hook said, where it said no to a thread that is loading a module.
-#[inline(always)]
-unsafe fn refused(kind: Kind, value: u32, which: u64) {
-    unsafe {
-        if value == 0 || inflight::get(current_tid(), Activity::Load).is_none() {
-            return;
-        }
-        let Some(record) = Record::begin(kind) else { return };
-        (*record.head()).args = [value as u64, which, 0, 0];
-        record.send(Ring::Critical, Wake::No);
-    }
-}
-
-#[kretprobe]
-pub fn security_kernel_read_file_return(context: RetProbeContext) -> u32 {
-    unsafe { refused(Kind::ReadFileRefused, context.ret::<u64>() as u32, 0) };
-    0
-}
-
-#[kretprobe]
-pub fn security_kernel_post_read_file_return(context: RetProbeContext) -> u32 {
-    unsafe { refused(Kind::ReadFileRefused, context.ret::<u64>() as u32, 1) };
-    0
-}
-
-#[kretprobe]
-pub fn security_kernel_load_data_return(context: RetProbeContext) -> u32 {
-    unsafe { refused(Kind::LoadDataRefused, context.ret::<u64>() as u32, 0) };
     0
 }

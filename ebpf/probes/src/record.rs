@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use kmodtrail_abi::{ABI, CpuCounters, Head, Identity, Kind, POSITION_MASK, SCRATCH, head_flags, section};
+use kmodtrail_abi::{ABI, CpuCounters, Head, Identity, KINDS, Kind, POSITION_MASK, SCRATCH, head_flags, section};
 
 use crate::kernel::{bounded, copy, setting};
 
@@ -43,7 +43,7 @@ pub enum Wake {
 pub struct Record {
     buffer: *mut u8,
     counters: *mut CpuCounters,
-    kind: Kind,
+    kind: usize,
 }
 
 impl Record {
@@ -70,7 +70,17 @@ impl Record {
                 position: size_of::<Head>() as u32,
                 args: [0; 4],
             });
-            Some(Self { buffer, counters, kind })
+            Some(Self { buffer, counters, kind: kind as usize })
+        }
+    }
+
+    /// The record that the program before the tail call was making on this CPU.
+    #[inline(always)]
+    pub unsafe fn resume() -> Option<Self> {
+        unsafe {
+            let counters = COUNTERS.get_ptr_mut(bpf::bpf_get_smp_processor_id())?;
+            let buffer = SCRATCH_SPACE.get_ptr_mut(0)?.cast::<u8>();
+            Some(Self { buffer, counters, kind: (*buffer.cast::<Head>()).kind as usize })
         }
     }
 
@@ -85,8 +95,14 @@ impl Record {
         unsafe {
             (*self.head()).flags |= head_flags::IDENTITY;
             self.set_position((size_of::<Head>() + size_of::<Identity>()) as u64);
-            self.buffer.add(size_of::<Head>()).cast()
+            self.identity()
         }
+    }
+
+    /// Where [`Self::take_identity`] has put it.
+    #[inline(always)]
+    pub unsafe fn identity(&self) -> *mut Identity {
+        unsafe { self.buffer.add(size_of::<Head>()).cast() }
     }
 
     #[inline(always)]
@@ -181,8 +197,8 @@ impl Record {
                     bpf::bpf_ringbuf_output((&raw const BULK).cast_mut().cast(), self.buffer.cast(), length, flags)
                 }
             };
-            if failed != 0 {
-                (*self.counters).lost[self.kind as usize] += 1;
+            if failed != 0 && self.kind < KINDS {
+                (*self.counters).lost[self.kind] += 1;
             }
         }
     }

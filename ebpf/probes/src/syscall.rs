@@ -19,46 +19,76 @@ fn ring(may_load: bool) -> Ring {
     if may_load { Ring::Critical } else { Ring::Bulk }
 }
 
-/// A system call wrapper's only argument is the caller's `struct pt_regs` (ARCH_HAS_SYSCALL_WRAPPER).
-macro_rules! argument {
-    ($context:ident, $table:ident, $n:literal) => {
-        get::<u64>($context.arg::<u64>(0).unwrap_or(0), setting!($table[$n]))
-    };
+/// The flags of the head and the first arguments. A system call wrapper's only argument is the caller's `struct pt_regs`
+/// (ARCH_HAS_SYSCALL_WRAPPER); one program serves both entries, and the task knows by which it came.
+#[inline(always)]
+unsafe fn arguments(context: &ProbeContext) -> (u32, [u64; 3]) {
+    unsafe {
+        let registers: u64 = context.arg(0).unwrap_or(0);
+        let state: u32 = get(bpf::bpf_get_current_task(), setting!(compat_flags));
+        macro_rules! argument {
+            ($table:ident, $n:literal) => {
+                get::<u64>(registers, setting!($table[$n]))
+            };
+        }
+        if state & setting!(compat_mask) == 0 {
+            (0, [argument!(syscall_args, 0), argument!(syscall_args, 1), argument!(syscall_args, 2)])
+        } else {
+            let all = [argument!(compat_args, 0), argument!(compat_args, 1), argument!(compat_args, 2)];
+            (head_flags::COMPAT, [all[0] as u32 as u64, all[1] as u32 as u64, all[2] as u32 as u64])
+        }
+    }
 }
 
-macro_rules! entries {
-    ($table:ident, $flags:expr, $finit:ident, $init:ident, $delete:ident) => {
-        #[kprobe]
-        pub fn $finit(context: ProbeContext) -> u32 {
-            unsafe {
-                let fd = argument!(context, $table, 0) as u32;
-                finit_module($flags, fd, argument!(context, $table, 1), argument!(context, $table, 2))
-            };
-            0
+#[kprobe]
+pub fn finit_module_entry(context: ProbeContext) -> u32 {
+    unsafe {
+        let Some(mut record) = Record::begin(Kind::FinitModule) else { return 0 };
+        let (flags, [fd, parameters, call_flags]) = arguments(&context);
+        let may_load = record.begin_identity();
+        let file = file_of(fd as u32);
+        if file != 0 {
+            record.file(file);
         }
-        #[kprobe]
-        pub fn $init(context: ProbeContext) -> u32 {
-            unsafe {
-                let image = argument!(context, $table, 0);
-                init_module($flags, image, argument!(context, $table, 1), argument!(context, $table, 2))
-            };
-            0
-        }
-        #[kprobe]
-        pub fn $delete(context: ProbeContext) -> u32 {
-            unsafe { delete_module($flags, argument!(context, $table, 0), argument!(context, $table, 1)) };
-            0
-        }
-    };
+        let head = record.head();
+        (*head).flags |= flags;
+        (*head).args = [fd as u32 as u64, call_flags, file, parameters];
+        inflight::begin((*head).tid, Activity::Load, Entry::new(file, may_load));
+        record.finish_with_identity(&context, ring(may_load));
+    }
+    0
 }
-entries!(syscall_args, 0, finit_module_entry, init_module_entry, delete_module_entry);
-entries!(
-    compat_args,
-    head_flags::COMPAT,
-    compat_finit_module_entry,
-    compat_init_module_entry,
-    compat_delete_module_entry
-);
+
+#[kprobe]
+pub fn init_module_entry(context: ProbeContext) -> u32 {
+    unsafe {
+        let Some(mut record) = Record::begin(Kind::InitModule) else { return 0 };
+        let (flags, [image, length, parameters]) = arguments(&context);
+        let may_load = record.begin_identity();
+        let head = record.head();
+        (*head).flags |= flags;
+        (*head).args = [image, length, 0, parameters];
+        inflight::begin((*head).tid, Activity::Load, Entry::new(0, may_load));
+        record.finish_with_identity(&context, ring(may_load));
+    }
+    0
+}
+
+#[kprobe]
+pub fn delete_module_entry(context: ProbeContext) -> u32 {
+    unsafe {
+        let Some(mut record) = Record::begin(Kind::DeleteModule) else { return 0 };
+        let (flags, [name, call_flags, _]) = arguments(&context);
+        let may_load = record.begin_identity();
+        record.user_string(section::NAME, name);
+        let head = record.head();
+        (*head).flags |= flags;
+        (*head).args = [name, call_flags, 0, 0];
+        inflight::begin((*head).tid, Activity::Unload, Entry::new(0, may_load));
+        record.finish_with_identity(&context, ring(may_load));
+    }
+    0
+}
 
 macro_rules! returns {
     ($($name:ident: $kind:expr, $activity:expr;)*) => {$(
@@ -73,53 +103,6 @@ returns! {
     finit_module_return: Kind::FinitModule, Activity::Load;
     init_module_return: Kind::InitModule, Activity::Load;
     delete_module_return: Kind::DeleteModule, Activity::Unload;
-    compat_finit_module_return: Kind::FinitModule, Activity::Load;
-    compat_init_module_return: Kind::InitModule, Activity::Load;
-    compat_delete_module_return: Kind::DeleteModule, Activity::Unload;
-}
-
-#[inline(always)]
-unsafe fn finit_module(flags: u32, fd: u32, parameters: u64, call_flags: u64) {
-    unsafe {
-        let Some(mut record) = Record::begin(Kind::FinitModule) else { return };
-        let may_load = record.identity();
-        let file = file_of(fd);
-        if file != 0 {
-            record.file(file);
-        }
-        let head = record.head();
-        (*head).flags |= flags;
-        (*head).args = [fd as u64, call_flags, file, parameters];
-        inflight::begin((*head).tid, Activity::Load, Entry::new(file, may_load));
-        record.send(ring(may_load), Wake::No);
-    }
-}
-
-#[inline(always)]
-unsafe fn init_module(flags: u32, image: u64, length: u64, parameters: u64) {
-    unsafe {
-        let Some(mut record) = Record::begin(Kind::InitModule) else { return };
-        let may_load = record.identity();
-        let head = record.head();
-        (*head).flags |= flags;
-        (*head).args = [image, length, 0, parameters];
-        inflight::begin((*head).tid, Activity::Load, Entry::new(0, may_load));
-        record.send(ring(may_load), Wake::No);
-    }
-}
-
-#[inline(always)]
-unsafe fn delete_module(flags: u32, name: u64, call_flags: u64) {
-    unsafe {
-        let Some(mut record) = Record::begin(Kind::DeleteModule) else { return };
-        let may_load = record.identity();
-        record.user_string(section::NAME, name);
-        let head = record.head();
-        (*head).flags |= flags;
-        (*head).args = [name, call_flags, 0, 0];
-        inflight::begin((*head).tid, Activity::Unload, Entry::new(0, may_load));
-        record.send(ring(may_load), Wake::No);
-    }
 }
 
 #[inline(always)]
