@@ -26,6 +26,8 @@ pub(crate) struct Guest<'a> {
     processors: u32,
     memory: u32,
     limit: Duration,
+    counted: bool,
+    audit: bool,
     command_line: String,
     programs: Vec<(String, PathBuf)>,
     files: Vec<(String, Content)>,
@@ -42,6 +44,8 @@ impl<'a> Guest<'a> {
             processors: 1,
             memory: kernel.line().memory,
             limit: Duration::from_secs(120),
+            counted: false,
+            audit: false,
             command_line: String::new(),
             programs: Vec::new(),
             files: Vec::new(),
@@ -70,6 +74,18 @@ impl<'a> Guest<'a> {
     /// When to give up on a guest that hangs. No expectation: a slow machine must not fail a scenario.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// One nanosecond of the guest's clocks is one instruction that it executed. For one processor only.
+    pub(crate) fn counted(mut self) -> Self {
+        self.counted = true;
+        self
+    }
+
+    /// Leaves the kernel's audit to be switched on by whoever wants it, as on an installed system.
+    pub(crate) fn audit(mut self) -> Self {
+        self.audit = true;
         self
     }
 
@@ -117,6 +133,9 @@ impl<'a> Guest<'a> {
         self.write_initramfs(&initrd)?;
         let mut machine = Machine::new(self.memory, 64, self.processors, self.limit);
         machine.console(false);
+        if self.counted {
+            machine.counted();
+        }
         // The cloud kernels have a serial driver built in, but neither 9p nor virtio.
         machine.arguments(["-serial", &format!("file:{}", archive.display())]);
         machine.arguments([
@@ -125,7 +144,8 @@ impl<'a> Guest<'a> {
             "-initrd".as_ref(),
             initrd.as_os_str(),
         ]);
-        let command_line = format!("console=ttyS0 quiet panic=-1 mitigations=off audit=0{}", self.command_line);
+        let audit = if self.audit { "" } else { " audit=0" };
+        let command_line = format!("console=ttyS0 quiet panic=-1 mitigations=off{audit}{}", self.command_line);
         machine.arguments(["-append", &command_line]);
         let ended = machine.run(&mut |_| ())?;
         let archive = fs::read(&archive).with_context(|| format!("reading {}", archive.display()))?;

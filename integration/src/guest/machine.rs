@@ -21,6 +21,8 @@ pub(super) const HANDOVER: &str = "@@KEPT";
 pub(super) struct Machine {
     command: Command,
     limit: Option<Duration>,
+    translated_code: u32,
+    counted: bool,
 }
 
 /// What became of it.
@@ -38,14 +40,18 @@ impl Machine {
     /// and each guest takes twice the memory of this machine.
     pub(super) fn new(memory: u32, translated_code: u32, processors: u32, limit: Duration) -> Self {
         let mut command = Command::new("qemu-system-x86_64");
-        // Never KVM: what runs these tests is often a virtual machine itself. qemu64 instead of max saves half of the
-        // time, and udev finds no noise to load modules for.
-        let accelerator = format!("tcg,thread=multi,tb-size={translated_code}");
-        command.args(["-accel", &accelerator, "-machine", "q35", "-cpu", "qemu64"]);
+        // qemu64 instead of max saves half of the time, and udev finds no noise to load modules for.
+        command.args(["-machine", "q35", "-cpu", "qemu64"]);
         command.args(["-m", &memory.to_string(), "-smp", &processors.to_string()]);
         command.args(["-nodefaults", "-display", "none", "-no-reboot", "-monitor", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        Self { command, limit: Some(limit) }
+        Self { command, limit: Some(limit), translated_code, counted: false }
+    }
+
+    /// Lets the guest's clocks count instructions: one nanosecond is one instruction, whatever the host does meanwhile, and
+    /// waiting takes no time of the host. For one processor only.
+    pub(super) fn counted(&mut self) {
+        self.counted = true;
     }
 
     pub(super) fn arguments<S: AsRef<std::ffi::OsStr>>(&mut self, arguments: impl IntoIterator<Item = S>) -> &mut Self {
@@ -65,6 +71,11 @@ impl Machine {
 
     /// Runs the guest to its end; `on_line` gets each line of the console as it arrives.
     pub(super) fn run(mut self, on_line: &mut dyn FnMut(&str)) -> Result<Ended> {
+        // Never KVM: what runs these tests is often a virtual machine itself.
+        let (threads, clock): (_, &[_]) =
+            if self.counted { ("single", &["-icount", "shift=0,sleep=off"]) } else { ("multi", &[]) };
+        let accelerator = format!("tcg,thread={threads},tb-size={}", self.translated_code);
+        self.arguments(["-accel", &accelerator]).arguments(clock);
         // SAFETY: prctl(2) is async-signal-safe and touches nothing of the parent's memory.
         unsafe {
             // A guest whose xtask was killed would run on for ever.

@@ -8,6 +8,7 @@ mod deep;
 mod ia32;
 mod identity;
 mod module;
+mod notified;
 mod process;
 mod report;
 mod watch;
@@ -88,6 +89,8 @@ enum Operation {
     },
     /// Waits until COUNT lines of a file have a text; fails after SECONDS
     WaitFor { file: PathBuf, text: String, count: usize, seconds: u64 },
+    /// Makes a socket for NOTIFY_SOCKET and writes to FILE what services say there, until it is killed
+    Notified { socket: PathBuf, file: PathBuf },
     /// Prints how many lines of a file have all of the texts
     Count {
         file: PathBuf,
@@ -142,6 +145,7 @@ fn act(operation: Operation) -> Result<ExitCode> {
         Operation::Request { number, family } => process::request(number, family),
         Operation::Exec { number, path, arguments } => process::exec(number, &path, &arguments),
         Operation::WaitFor { file, text, count, seconds } => watch::wait_for(&file, &text, count, seconds),
+        Operation::Notified { socket, file } => notified::listen(&socket, &file),
         Operation::Count { file, texts } => watch::count(&file, &texts),
         Operation::Without { capability, command } => process::run_without(capability, &command),
         Operation::DropCapsRun { command } => process::drop_capabilities_and_run(&command),
