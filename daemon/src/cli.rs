@@ -1,5 +1,7 @@
 //! The command line.
 
+mod doctor;
+
 use std::{
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -38,6 +40,8 @@ enum Command {
     Run(Run),
     /// Check the configuration, and tell everything that is wrong with it.
     Check(Check),
+    /// Check whether this kernel can be watched: attach every hook for a moment, and tell what each gives.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +72,13 @@ struct Check {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Doctor {
+    /// Tell it as JSON, for a machine.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Color {
     /// Where standard output is a terminal and NO_COLOR is not set.
@@ -92,6 +103,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check(&arguments),
+        Command::Doctor(arguments) => doctor::main(arguments.json),
     }
 }
 

@@ -25,7 +25,7 @@ impl Encoders {
     }
 
     /// Appends one record to `out`, with what ends it.
-    pub fn encode(&self, encoding: Encoding, event: &Event, severity: Severity, out: &mut Vec<u8>) {
+    pub fn encode(&mut self, encoding: Encoding, event: &Event, severity: Severity, out: &mut Vec<u8>) {
         match encoding {
             Encoding::OtlpJson => self.otlp_json.encode(event, severity, out),
         }

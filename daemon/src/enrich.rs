@@ -6,13 +6,22 @@ mod ancestors;
 mod users;
 
 use self::{ancestors::Ancestors, users::Users};
-use crate::event::Event;
+use std::sync::Arc;
+
+use crate::event::{Event, Process};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
 pub struct Enrich {
     users: Users,
     ancestors: Ancestors,
+}
+
+/// A process before and after.
+struct Enriched {
+    before: Arc<Process>,
+    after: Arc<Process>,
+    missing: Vec<String>,
 }
 
 impl Default for Enrich {
@@ -28,12 +37,26 @@ impl Enrich {
             return;
         }
         self.users.refresh();
+        // the events of one attempt share their process: it is looked up once
+        let mut done: Vec<Enriched> = Vec::new();
         for event in events {
             let Some(process) = &mut event.process else { continue };
-            process.user = self.users.name(process.uid);
-            process.effective_user = self.users.name(process.euid);
-            process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
-            self.ancestors.add_executables(process, event.time.boot, &mut event.missing);
+            if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {
+                done.push(self.process(process, event.time.boot));
+            }
+            let Some(found) = done.iter().find(|d| Arc::ptr_eq(&d.before, process)) else { continue };
+            *process = Arc::clone(&found.after);
+            event.missing.extend_from_slice(&found.missing);
         }
+    }
+
+    fn process(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
+        let mut process = Process::clone(before);
+        let mut missing = Vec::new();
+        process.user = self.users.name(process.uid);
+        process.effective_user = self.users.name(process.euid);
+        process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
+        self.ancestors.add_executables(&mut process, now, &mut missing);
+        Enriched { before: Arc::clone(before), after: Arc::new(process), missing }
     }
 }

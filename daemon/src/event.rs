@@ -15,6 +15,8 @@ mod signature;
 mod taints;
 mod text;
 
+use std::sync::Arc;
+
 pub use attributes::{Attributes, Value};
 pub use module::{
     File, Helper, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request, Syscall,
@@ -37,7 +39,7 @@ pub struct Event {
     /// Shared by all events of one load.
     pub trace: Option<TraceId>,
     /// Who did it, where it was somebody.
-    pub process: Option<Box<Process>>,
+    pub process: Option<Arc<Process>>,
     /// What it was.
     pub what: What,
     /// What could not be found out: attribute (or group of attributes) and why, as "name: reason".
@@ -155,9 +157,22 @@ impl Event {
         sentence::of(self)
     }
 
-    /// Hands every attribute to `visit`, in a fixed order.
+    /// Hands every attribute to `visit`, in a fixed order: those of the process last.
     pub fn attributes(&self, visit: Attributes<'_>) {
-        attributes::of(self, visit);
+        self.attributes_but_process(visit);
+        if let Some(process) = &self.process {
+            self.process_attributes(process, visit);
+        }
+    }
+
+    /// Those that say what it was.
+    pub fn attributes_but_process(&self, visit: Attributes<'_>) {
+        attributes::but_process(self, visit);
+    }
+
+    /// Those of `process`: the same for all events of one process on this host.
+    pub fn process_attributes(&self, process: &Process, visit: Attributes<'_>) {
+        attributes::of_process(process, &self.origin.boot_id, visit);
     }
 
     /// The deterministic id of the record made of this event: the same on every try to deliver it.

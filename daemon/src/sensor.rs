@@ -130,6 +130,12 @@ impl Sensor {
         })
     }
 
+    /// What a hook of the coverage tells, and on which kernels it has been seen.
+    #[must_use]
+    pub fn describe(hook: &str) -> Option<(&'static str, &'static str)> {
+        hooks::HOOKS.iter().find(|h| h.name == hook).map(|h| (h.gives, h.kernels))
+    }
+
     /// Sends every program through the running kernel's verifier without attaching one: also on a kernel without modules, where
     /// what it does not have is put somewhere, so that no part of a program is left out. Gives each program's name and how many
     /// instructions the verifier looked at (0 before Linux 5.16, which does not say).

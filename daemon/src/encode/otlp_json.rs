@@ -4,13 +4,13 @@
 //! as hexadecimal digits, enums as numbers. Written straight into the buffer: an event has some fifty attributes, and a tree of
 //! them would be built only to be thrown away.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use serde_json::ser::{CompactFormatter, Formatter as _};
 
 use crate::{
-    event::{Event, Severity, Value},
+    event::{Event, Process, Severity, Value},
     resource::Resource,
 };
 
@@ -19,6 +19,8 @@ use crate::{
 pub struct OtlpJson {
     before: Vec<u8>,
     after: Vec<u8>,
+    /// The last process and its attributes: the records of one attempt share it, and it is two thirds of each.
+    process: Option<(Arc<Process>, Vec<u8>)>,
 }
 
 impl OtlpJson {
@@ -44,11 +46,11 @@ impl OtlpJson {
         raw(&mut after, r#"}],"schemaUrl":"#);
         string(&mut after, SCHEMA_URL);
         raw(&mut after, "}]}\n");
-        Self { before, after }
+        Self { before, after, process: None }
     }
 
     /// Appends one line.
-    pub fn encode(&self, event: &Event, severity: Severity, out: &mut Vec<u8>) {
+    pub fn encode(&mut self, event: &Event, severity: Severity, out: &mut Vec<u8>) {
         // what a load takes: the buffer grows once
         out.reserve(self.before.len() + 8192);
         out.extend_from_slice(&self.before);
@@ -66,10 +68,14 @@ impl OtlpJson {
         string(out, &event.sentence());
         raw(out, r#"},"attributes":["#);
         let mut first = true;
-        event.attributes(&mut |name, value| {
+        event.attributes_but_process(&mut |name, value| {
             key_value(out, first, name, &value);
             first = false;
         });
+        if let Some(process) = &event.process {
+            // every event has attributes of its own: these do not come first
+            out.extend_from_slice(self.process_attributes(event, process));
+        }
         raw(out, "]");
         if let Some(trace) = &event.trace {
             raw(out, r#","traceId":""#);
@@ -78,6 +84,17 @@ impl OtlpJson {
         }
         raw(out, "}");
         out.extend_from_slice(&self.after);
+    }
+}
+
+impl OtlpJson {
+    fn process_attributes(&mut self, event: &Event, process: &Arc<Process>) -> &[u8] {
+        let (known, mut bytes) = self.process.take().unwrap_or_else(|| (Arc::clone(process), Vec::new()));
+        if bytes.is_empty() || !Arc::ptr_eq(&known, process) {
+            bytes.clear();
+            event.process_attributes(process, &mut |name, value| key_value(&mut bytes, false, name, &value));
+        }
+        &self.process.insert((Arc::clone(process), bytes)).1
     }
 }
 

@@ -89,13 +89,10 @@ impl Put<'_> {
     }
 }
 
-pub(super) fn of(event: &Event, visit: Attributes<'_>) {
+pub(super) fn but_process(event: &Event, visit: Attributes<'_>) {
     let mut put = Put(visit);
     put.set(otel::LOG_RECORD_UID, event.id().to_string());
     what(event, &mut put);
-    if let Some(process) = &event.process {
-        of_process(process, &event.origin.boot_id, &mut put);
-    }
     put.set(names::BOOT_TIME, event.time.boot);
     put.set(names::EPOCH, event.origin.epoch_text());
     put.set(names::CPU, event.origin.cpu);
@@ -265,7 +262,8 @@ fn exec_id(boot_id: &str, id: ProcessId) -> String {
     format!("{boot_id}:{}:{}", id.start, id.pid)
 }
 
-fn of_process(process: &Process, boot_id: &str, put: &mut Put<'_>) {
+pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>) {
+    let mut put = Put(visit);
     put.set(otel::PROCESS_PID, process.id.pid);
     put.set(otel::PROCESS_VPID, process.namespace_pid);
     put.set(otel::THREAD_ID, process.thread_id);

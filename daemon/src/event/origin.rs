@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// Namespace of all ids below. Any fixed UUID will do (RFC 9562, section 6.6); this one was drawn at random once.
+/// Namespace of the traces' ids. Any fixed UUID will do (RFC 9562, section 6.6); this one was drawn at random once.
 const NAMESPACE: Uuid = Uuid::from_u128(0x9d3c_5f7e_21b6_4c0a_8e14_6a70_d2f9_b351);
 
 /// Two clocks' view of one moment.
@@ -31,31 +31,30 @@ pub struct Origin {
     pub sequence: u64,
 }
 
-/// `log.record.uid`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RecordId(Uuid);
+/// `log.record.uid`: boot, epoch, CPU, sequence and event, as they are. A hash of them would say less and cost more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordId(String);
 
 /// OpenTelemetry TraceId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId(Uuid);
 
 impl Origin {
-    fn id(&self, purpose: &str) -> Uuid {
-        let name = format!("{}/{:x}/{:x}/{:x}/{purpose}", self.boot_id, self.epoch, self.cpu, self.sequence);
-        Uuid::new_v5(&NAMESPACE, name.as_bytes())
+    fn id(&self, purpose: &str) -> String {
+        format!("{}:{:x}:{:x}:{:x}:{purpose}", self.boot_id, self.epoch, self.cpu, self.sequence)
     }
 
     /// The id of the log record about `event_name` that comes from here. One kernel record can give several events of different
     /// names, never two of one name.
     #[must_use]
     pub fn record_id(&self, event_name: &str) -> RecordId {
-        RecordId(self.id(event_name))
+        RecordId(self.id(event_name.rsplit('.').next().unwrap_or(event_name)))
     }
 
     /// The trace that begins here.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        TraceId(self.id("trace"))
+        TraceId(Uuid::new_v5(&NAMESPACE, self.id("trace").as_bytes()))
     }
 
     /// `kmodtrail.epoch`.
@@ -67,7 +66,7 @@ impl Origin {
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
+        f.write_str(&self.0)
     }
 }
 

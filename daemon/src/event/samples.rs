@@ -1,5 +1,7 @@
 //! One event of every kind, for tests: with everything in it, and with as little as there can be.
 
+use std::sync::Arc;
+
 use super::*;
 
 fn origin(sequence: u64) -> Origin {
@@ -62,7 +64,7 @@ pub(crate) fn event(what: What) -> Event {
         },
         origin: origin(17),
         trace: Some(origin(12).trace_id()),
-        process: Some(Box::new(process())),
+        process: Some(Arc::new(process())),
         what,
         missing: vec!["linux.process.parent.executable.path: the process had ended".to_owned()],
     }
@@ -140,7 +142,7 @@ pub(crate) fn hostile(bytes: &[u8]) -> Event {
         load.file = Some(File { path: text.clone(), ..file() });
         load.parameters = Some(Parameters { text: text.clone(), cut: false });
     }
-    if let Some(process) = &mut event.process {
+    if let Some(process) = event.process.as_mut().map(Arc::make_mut) {
         process.comm = text.clone();
         process.executable = Some(text.clone());
         process.working_directory = Some(text.clone());

@@ -65,7 +65,13 @@ fn who(event: &Event) -> String {
         Some(name) => name.to_string(),
         None => format!("uid {}", p.euid),
     };
-    format!("{}[{}] ({user})", p.name(), p.id.pid)
+    // the command name is what people know it by ("modprobe"), but a process may call itself what it likes
+    let (comm, program) = (p.comm.as_str(), p.name());
+    if program.starts_with(comm) {
+        format!("{program}[{}] ({user})", p.id.pid)
+    } else {
+        format!("{comm}[{}] ({program}, {user})", p.id.pid)
+    }
 }
 
 fn signature(state: SignatureState) -> &'static str {

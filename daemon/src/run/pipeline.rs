@@ -46,7 +46,13 @@ struct Scratch {
 
 impl Scratch {
     /// Where in `encoded` the event stands in this encoding; it is encoded once, however many sinks want it.
-    fn encode(&mut self, encoders: &Encoders, encoding: Encoding, event: &Event, severity: Severity) -> Range<usize> {
+    fn encode(
+        &mut self,
+        encoders: &mut Encoders,
+        encoding: Encoding,
+        event: &Event,
+        severity: Severity,
+    ) -> Range<usize> {
         if let Some((.., range)) = self.done.iter().find(|(e, s, _)| (*e, *s) == (encoding, severity)) {
             return range.clone();
         }
@@ -91,7 +97,7 @@ impl Pipeline {
             for i in 0..self.scratch.deliveries.len() {
                 let Delivery { sink, severity } = self.scratch.deliveries[i];
                 let sink = &mut self.sinks[sink.0];
-                let range = self.scratch.encode(&self.encoders, sink.encoding(), event, severity);
+                let range = self.scratch.encode(&mut self.encoders, sink.encoding(), event, severity);
                 sink.push(&self.scratch.encoded[range]);
             }
             if let Some(print) = &mut self.print {

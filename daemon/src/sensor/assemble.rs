@@ -36,7 +36,7 @@ pub(super) struct Context {
 pub(super) struct Frame {
     pub(super) origin: Origin,
     pub(super) boot: u64,
-    pub(super) process: Option<Box<Process>>,
+    pub(super) process: Option<Arc<Process>>,
     pub(super) missing: Vec<String>,
     pub(super) trace: Option<TraceId>,
 }
@@ -119,7 +119,7 @@ impl Assembler {
         if process.is_none() {
             missing.push("process: the record that began this was not seen".to_owned());
         }
-        Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Box::new), missing, trace: None }
+        Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Arc::new), missing, trace: None }
     }
 
     /// Takes one fact; appends the events that it ends.
@@ -259,6 +259,7 @@ impl Assembler {
         if let Some(fact) = returned {
             open.helper.exit_status = Some(fact.returned());
             open.helper.duration = Some(fact.head.time.saturating_sub(open.frame.boot));
+            open.frame.boot = fact.head.time;
         } else {
             open.frame.missing.push("linux.kernel_module.helper.exit_status: the return was not seen".to_owned());
         }

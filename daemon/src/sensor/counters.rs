@@ -28,16 +28,17 @@ impl Counters {
         Ok(Self { memory: memory.cast(), bytes, cpus, told: vec![[0; KINDS]; cpus] })
     }
 
-    fn read(&self, cpu: usize, field: impl Fn(*const CpuCounters) -> *const u64) -> u64 {
-        debug_assert!(cpu < self.cpus);
-        // SAFETY: inside the mapping, aligned; the kernel writes whole words, so that a volatile read gives an old or a new value.
-        unsafe { field(self.memory.as_ptr().add(cpu).cast_const()).read_volatile() }
+    /// One of a CPU's counters: [`CpuCounters`] is the sequence and then the losses by kind, all of them words.
+    fn read(&self, cpu: usize, index: usize) -> u64 {
+        const WORDS: usize = size_of::<CpuCounters>() / 8;
+        assert!(cpu < self.cpus && index < WORDS);
+        // SAFETY: inside the mapping and aligned; the kernel writes whole words, so that a volatile read gives an old or a new value.
+        unsafe { self.memory.as_ptr().cast::<u64>().add(cpu * WORDS + index).read_volatile() }
     }
 
     /// Records made, lost ones included.
     pub(super) fn made(&self) -> u64 {
-        // SAFETY (of the raw borrow): `c` points into the mapping.
-        (0..self.cpus).map(|cpu| self.read(cpu, |c| unsafe { &raw const (*c).sequence })).sum()
+        (0..self.cpus).map(|cpu| self.read(cpu, 0)).sum()
     }
 
     /// Records lost since the start.
@@ -50,8 +51,7 @@ impl Counters {
         for cpu in 0..self.cpus {
             for kind in Kind::ALL {
                 let i = kind as usize;
-                // SAFETY (of the raw borrow): `c` points into the mapping, and `i` is below KINDS.
-                let all = self.read(cpu, |c| unsafe { &raw const (*c).lost[i] });
+                let all = self.read(cpu, 1 + i);
                 let new = all.wrapping_sub(self.told[cpu][i]);
                 if new != 0 {
                     self.told[cpu][i] = all;

@@ -125,7 +125,9 @@ impl Programs {
         for hook in HOOKS.iter().filter(|h| !depends(h)).chain(HOOKS.iter().filter(depends)) {
             let program = match hook.name {
                 "module_live" if !attached.contains_key("do_init_module") => LIVE_WITH_FACTS,
-                "load_module.return" if INSTEAD_OF_LOAD_MODULE_RETURN.iter().all(|h| attached.contains_key(h)) => continue,
+                "load_module.return" if INSTEAD_OF_LOAD_MODULE_RETURN.iter().all(|h| attached.contains_key(h)) => {
+                    continue;
+                }
                 _ => hook.program,
             };
             match attach(&mut object, hook, program, settings) {
