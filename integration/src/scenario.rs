@@ -8,6 +8,7 @@ mod guests;
 mod hostile_names;
 mod loads;
 mod process_is_gone;
+mod service;
 mod told;
 mod unloads;
 mod watched;
@@ -69,15 +70,16 @@ impl Kernels {
 
 /// All scenarios, family by family.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let families: [&'static [Scenario]; 6] = [
+    const FAMILIES: &[&[Scenario]] = &[
         guests::SCENARIOS,
         loads::SCENARIOS,
         unloads::SCENARIOS,
         process_is_gone::SCENARIOS,
         hostile_names::SCENARIOS,
         clocks::SCENARIOS,
+        service::SCENARIOS,
     ];
-    families.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }
 
 /// One scenario on one kernel.

@@ -59,7 +59,7 @@ const STEPS: &[Step] = &[
 /// Puts the daemon and its unit into the guest as a package would, and lets the story happen in it. `print`: the records appear on
 /// the console as they come.
 pub(crate) fn tell<'a>(guest: Guest<'a>, print: bool) -> Result<Guest<'a>> {
-    let mut script = INSTALL.to_owned();
+    let mut script = String::new();
     for Step { says, does, awaits } in STEPS {
         _ = write!(
             script,
@@ -69,17 +69,27 @@ pub(crate) fn tell<'a>(guest: Guest<'a>, print: bool) -> Result<Guest<'a>> {
         );
     }
     _ = writeln!(script, "leave");
-    let root = crate::workspace::root();
-    let mut guest = guest
-        .daemon()?
-        .file("/etc/systemd/system/kmodtrail.service", root.join("systemd/kmodtrail.service"))
-        .file("/usr/lib/sysusers.d/kmodtrail.conf", root.join("systemd/kmodtrail.sysusers"))
-        .file("/etc/kmodtrail/kmodtrail.toml", root.join("config/kmodtrail.toml"));
+    let mut guest = installed(guest)?;
     if print {
         guest = guest.file("/etc/systemd/system/kmodtrail.service.d/print.conf", PRINT);
         script.insert_str(0, SHOW);
     }
-    Ok(guest.script(&script))
+    Ok(guest.script(&self::script(&script)))
+}
+
+/// A guest with the files of a package.
+pub(crate) fn installed(guest: Guest<'_>) -> Result<Guest<'_>> {
+    let root = crate::workspace::root();
+    Ok(guest
+        .daemon()?
+        .file("/etc/systemd/system/kmodtrail.service", root.join("systemd/kmodtrail.service"))
+        .file("/usr/lib/sysusers.d/kmodtrail.conf", root.join("systemd/kmodtrail.sysusers"))
+        .file("/etc/kmodtrail/kmodtrail.toml", root.join("config/kmodtrail.toml")))
+}
+
+/// Does in such a guest what a package's scripts do, waits for the end of the boot, then does `more`.
+pub(crate) fn script(more: &str) -> String {
+    format!("{INSTALL}{more}")
 }
 
 /// The unit may not open a terminal, and its own standard output is the journal: the script shows the file as it grows.
