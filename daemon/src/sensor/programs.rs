@@ -195,6 +195,8 @@ fn why(symbol: &str, error: ProgramError) -> Result<String, Failure> {
             Some(nix::libc::ENOENT) => {
                 Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)"))
             }
+            // LOCKDOWN_KPROBES, security/security.c
+            Some(nix::libc::EPERM) if lockdown_is_confidentiality() => Err(Failure::Everywhere(SensorError::Lockdown)),
             Some(nix::libc::EACCES | nix::libc::EPERM) => {
                 Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() }))
             }
