@@ -144,10 +144,14 @@ impl Assembler {
                 let origin = self.origin(fact);
                 let load = thread.load.take();
                 let mut load = load.unwrap_or_else(|| self.open_load(fact, clock));
+                if fact.kind == Kind::LoadModule && load.is_anonymous() {
+                    let frame = self.frame(fact, clock);
+                    let cause = frame.process.as_ref().and_then(|p| self.helpers.cause_of(p));
+                    load.identify(frame, cause);
+                }
                 load.take(fact, origin);
                 thread.load = Some(load);
             }
-            Kind::LoadModuleReturn => self.end_load(&mut thread, Some(fact.returned()), clock, events),
             Kind::DeleteModule => {
                 self.end_unload(&mut thread, None, clock, events);
                 let frame = self.frame(fact, clock);
@@ -157,7 +161,7 @@ impl Assembler {
             Kind::SyscallReturn if fact.head.args[1] == Kind::DeleteModule as u64 => {
                 self.end_unload(&mut thread, Some(fact), clock, events);
             }
-            Kind::SyscallReturn => {
+            Kind::SyscallReturn | Kind::LoadModuleReturn => {
                 if let Some(load) = &mut thread.load {
                     load.ended_at(fact.head.time);
                 }

@@ -7,6 +7,7 @@ use super::{
     assemble::{Context, Frame, file_of, may_load, module_facts},
     clock::Clock,
     fact::Fact,
+    helpers::Cause,
 };
 use crate::event::{
     Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState,
@@ -84,6 +85,24 @@ impl OpenLoad {
         self.frame.boot
     }
 
+    /// Nobody knows yet who it is: the record of the call was not seen.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.frame.process.is_none()
+    }
+
+    /// Who it is, as load_module's record has it where no call is watched; the attempt keeps its beginning.
+    pub(super) fn identify(&mut self, frame: Frame, cause: Option<Cause>) {
+        if frame.process.is_none() {
+            return;
+        }
+        self.frame.process = frame.process;
+        self.frame.missing = frame.missing;
+        if let Some(cause) = cause {
+            self.frame.trace = Some(cause.trace);
+            self.alias = Some(cause.alias);
+        }
+    }
+
     pub(super) fn ended_at(&mut self, boot: u64) {
         self.end = Some(boot);
     }
@@ -111,9 +130,6 @@ impl OpenLoad {
                 self.image_size = Some(args[1]);
                 if self.syscall.is_none() {
                     self.flags = args[2] as u32;
-                }
-                if self.frame.process.is_none() && fact.identity.is_some() {
-                    self.frame.missing.push("process: taken at load_module".to_owned());
                 }
             }
             Kind::VerifySignature => self.verified = Some(Seen { origin, boot, what: i64::from(fact.returned()) }),

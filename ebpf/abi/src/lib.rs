@@ -52,7 +52,7 @@ pub enum Kind {
     /// Entry of load_module. `args`: `struct load_info *`, length of the image, flags. With an identity where no entry of a system
     /// call was seen before.
     LoadModule = 13,
-    /// Return of load_module where no entry of a system call was seen. `args`: return value.
+    /// Return of load_module, where the system calls' entries or returns are not watched. `args`: return value.
     LoadModuleReturn = 14,
     /// Return of mod_verify_sig. `args`: return value.
     VerifySignature = 15,

@@ -15,9 +15,8 @@ static INFLIGHT: Array<u64> = Array::with_max_entries(SLOTS * ACTIVITIES, 0);
 const TID_BITS: u32 = 22;
 const TID_MASK: u64 = (1 << TID_BITS) - 1;
 const MAY_LOAD: u64 = 1 << TID_BITS;
-const WITHOUT_SYSCALL: u64 = 2 << TID_BITS;
-/// The rest: 40 bits of an address that is a multiple of 8, different for any two in 8 TiB.
-const FILE_SHIFT: u32 = TID_BITS + 2;
+/// The rest: 41 bits of an address that is a multiple of 8, different for any two in 16 TiB.
+const FILE_SHIFT: u32 = TID_BITS + 1;
 
 #[derive(Clone, Copy)]
 pub enum Activity {
@@ -34,11 +33,6 @@ impl Entry {
     pub fn new(file: u64, may_load: bool) -> Self {
         Self(file >> 3 << FILE_SHIFT | if may_load { MAY_LOAD } else { 0 })
     }
-    /// load_module was the first that was seen.
-    #[inline(always)]
-    pub fn without_syscall() -> Self {
-        Self(WITHOUT_SYSCALL | MAY_LOAD)
-    }
     #[inline(always)]
     pub fn is_of(self, file: u64) -> bool {
         self.0 >> FILE_SHIFT == file >> 3 << FILE_SHIFT >> FILE_SHIFT
@@ -46,10 +40,6 @@ impl Entry {
     #[inline(always)]
     pub fn may_load(self) -> bool {
         self.0 & MAY_LOAD != 0
-    }
-    #[inline(always)]
-    pub fn is_without_syscall(self) -> bool {
-        self.0 & WITHOUT_SYSCALL != 0
     }
 }
 

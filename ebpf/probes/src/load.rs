@@ -24,7 +24,7 @@ pub fn load_module_entry(context: ProbeContext) -> u32 {
         // no system call was seen: whoever this is has come by a way that is not known
         if inflight::get((*head).tid, Activity::Load).is_none() {
             record.begin_identity();
-            inflight::begin((*record.head()).tid, Activity::Load, Entry::without_syscall());
+            inflight::begin((*record.head()).tid, Activity::Load, Entry::new(0, true));
             record.finish_with_identity(&context, Ring::Critical);
             return 0;
         }
@@ -33,14 +33,11 @@ pub fn load_module_entry(context: ProbeContext) -> u32 {
     0
 }
 
+/// Attached only where the system calls' entries or returns are not watched.
 #[kretprobe]
 pub fn load_module_return(context: RetProbeContext) -> u32 {
     unsafe {
-        let tid = bpf::bpf_get_current_pid_tgid() as u32;
-        if !inflight::get(tid, Activity::Load).is_some_and(Entry::is_without_syscall) {
-            return 0; // the system call's return says it
-        }
-        inflight::end(tid, Activity::Load);
+        inflight::end(bpf::bpf_get_current_pid_tgid() as u32, Activity::Load);
         let Some(record) = Record::begin(Kind::LoadModuleReturn) else { return 0 };
         (*record.head()).args = [context.ret::<u64>(), 0, 0, 0];
         record.send(Ring::Critical, Wake::Yes);
