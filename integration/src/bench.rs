@@ -22,6 +22,7 @@ use clap::{Args, Subcommand};
 
 use self::{figure::Figure, measurement::Measurement, peers::Peers, quantity::QUANTITIES, subject::Subject};
 use crate::{
+    command,
     kernels::{self, Freshness, Kernel},
     prepare,
     progress::say,
@@ -100,9 +101,14 @@ fn measure_all(testbed: &Testbed, peers: &Peers, kernels: &[Kernel], subjects: &
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(&(kernel, subject)) = next else { return Ok::<_, anyhow::Error>(done) };
             let measurement = Measurement::take(testbed, peers, kernel, subject)
-                .with_context(|| format!("measuring {} with kernel {}", subject.name(), kernel.release()))?;
-            say(format_args!("kernel {}: measured {}", kernel.name(), subject.name()));
-            done.push((kernel.name(), subject, measurement));
+                .with_context(|| format!("measuring {} with kernel {}", subject.name(), kernel.release()));
+            match measurement {
+                Ok(measurement) => done.push((kernel.name(), subject, measurement)),
+                Err(error) if subject == Subject::Kmodtrail => return Err(error),
+                // that another program does not work on this kernel says nothing about ours
+                Err(error) => say(command::explained(&error)),
+            }
+            say(format_args!("kernel {}: done with {}", kernel.name(), subject.name()));
         }
     };
     let mut measured = Vec::new();
@@ -116,7 +122,7 @@ fn measure_all(testbed: &Testbed, peers: &Peers, kernels: &[Kernel], subjects: &
     let mut figures = Vec::new();
     for &(kernel, subject) in &all {
         let found = measured.iter().find(|(name, s, _)| (*name, *s) == (kernel.name(), subject));
-        let (.., measurement) = found.context("a measurement is missing")?;
+        let Some((.., measurement)) = found else { continue };
         for quantity in QUANTITIES {
             figures.extend(Figure::new(quantity, kernel.name(), subject, measurement));
         }

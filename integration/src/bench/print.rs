@@ -23,33 +23,35 @@ pub(super) fn json(figures: &[Figure]) -> Result<()> {
 pub(super) fn table(figures: &[Figure]) {
     row(["", "kernel", "kmodtrail", "target", "ok", "auditd", "bpftrace"]);
     for quantity in QUANTITIES.iter().chain([&PROGRAM_SIZE]) {
-        let ours = figures.iter().filter(|f| f.quantity.name == quantity.name && f.subject == Subject::Kmodtrail);
-        for figure in ours {
-            row(cells(quantity, figure, figures).each_ref().map(String::as_str));
+        let mut kernels: Vec<_> =
+            figures.iter().filter(|f| f.quantity.name == quantity.name).map(|f| f.kernel).collect();
+        kernels.sort_unstable();
+        kernels.dedup();
+        for kernel in kernels {
+            row(cells(quantity, kernel, figures).each_ref().map(String::as_str));
         }
     }
     println!("\nNothing running is 1 in the rows with / without. k and M are thousands and millions of instructions.");
 }
 
-fn cells(quantity: &Quantity, ours: &Figure, figures: &[Figure]) -> [String; 7] {
+fn cells(quantity: &Quantity, kernel: Option<&str>, figures: &[Figure]) -> [String; 7] {
     let unit = quantity.unit;
-    let other = |subject| {
-        let same = |f: &&Figure| (f.quantity.name, f.kernel, f.subject) == (quantity.name, ours.kernel, subject);
-        figures.iter().find(same).map_or("-".to_owned(), |figure| unit.shown(figure.value))
-    };
-    let ok = match ours.ok {
+    let figure =
+        |subject| figures.iter().find(|f| (f.quantity.name, f.kernel, f.subject) == (quantity.name, kernel, subject));
+    let value = |subject| figure(subject).map_or("-".to_owned(), |figure| unit.shown(figure.value));
+    let ok = match figure(Subject::Kmodtrail).and_then(|ours| ours.ok) {
         Some(true) => "yes",
         Some(false) => "NO",
         None => "",
     };
     [
         quantity.title.to_owned(),
-        ours.kernel.unwrap_or("any").to_owned(),
-        unit.shown(ours.value),
+        kernel.unwrap_or("any").to_owned(),
+        value(Subject::Kmodtrail),
         quantity.target.map_or(String::new(), |target| format!("<= {}", unit.shown(target))),
         ok.to_owned(),
-        other(Subject::Auditd),
-        other(Subject::Bpftrace),
+        value(Subject::Auditd),
+        value(Subject::Bpftrace),
     ]
 }
 

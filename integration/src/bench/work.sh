@@ -31,7 +31,7 @@ measure() { /actor "$@" >> /out/$phase.jsonl || exit 1; }
 
 settle
 work without
-start || { echo "it did not start"; cat /out/subject.log; exit 1; }
+start || { echo "it did not start"; cat /out/subject.log; ps; exit 1; }
 cpu ready
 settle
 
