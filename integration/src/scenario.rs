@@ -4,10 +4,15 @@
 //! a function in a file of `scenario/` and put a line into that file's table.
 
 mod clocks;
+mod coverage;
+mod floods;
 mod guests;
 mod hostile_names;
 mod loads;
+mod missed_returns;
 mod process_is_gone;
+mod refuses_clearly;
+mod requests;
 mod service;
 mod told;
 mod unloads;
@@ -77,6 +82,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
         process_is_gone::SCENARIOS,
         hostile_names::SCENARIOS,
         clocks::SCENARIOS,
+        floods::SCENARIOS,
+        requests::SCENARIOS,
+        coverage::SCENARIOS,
+        missed_returns::SCENARIOS,
+        refuses_clearly::SCENARIOS,
         service::SCENARIOS,
     ];
     FAMILIES.iter().copied().flatten()
