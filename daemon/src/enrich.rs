@@ -14,8 +14,13 @@ use crate::event::{Event, Process};
 #[derive(Debug)]
 pub struct Enrich {
     users: Users,
+    /// When the file of users was looked at, CLOCK_REALTIME.
+    users_seen: u64,
     ancestors: Ancestors,
 }
+
+/// So long a change of the file of users may go unnoticed, nanoseconds.
+const FRESH: u64 = 1_000_000_000;
 
 /// A process before and after.
 struct Enriched {
@@ -26,17 +31,18 @@ struct Enriched {
 
 impl Default for Enrich {
     fn default() -> Self {
-        Self { users: Users::new("/etc/passwd"), ancestors: Ancestors::new("/proc") }
+        Self { users: Users::new("/etc/passwd"), users_seen: 0, ancestors: Ancestors::new("/proc") }
     }
 }
 
 impl Enrich {
     /// Adds to the events of one batch what can be found out.
     pub fn enrich(&mut self, events: &mut [Event]) {
-        if events.is_empty() {
-            return;
+        let Some(now) = events.first().map(|e| e.time.observed) else { return };
+        if now.abs_diff(self.users_seen) > FRESH {
+            self.users_seen = now;
+            self.users.refresh();
         }
-        self.users.refresh();
         // the events of one attempt share their process: it is looked up once
         let mut done: Vec<Enriched> = Vec::new();
         for event in events {

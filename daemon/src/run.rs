@@ -62,7 +62,7 @@ pub trait Watch {
     /// See [`Sensor::descriptors`].
     fn descriptors(&self) -> [BorrowedFd<'_>; 2];
     /// See [`Sensor::read`].
-    fn read(&mut self, events: &mut Vec<Event>);
+    fn read(&mut self, events: &mut Vec<Event>) -> bool;
     /// See [`Sensor::commit`].
     fn commit(&mut self);
     /// See [`Sensor::finish`].
@@ -87,8 +87,8 @@ impl Watch for Sensor {
     fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         self.descriptors()
     }
-    fn read(&mut self, events: &mut Vec<Event>) {
-        self.read(events);
+    fn read(&mut self, events: &mut Vec<Event>) -> bool {
+        self.read(events)
     }
     fn commit(&mut self) {
         self.commit();

@@ -58,8 +58,10 @@ pub struct Totals {
 
 /// The CPU number in the origin of what the daemon itself says.
 const NO_CPU: u32 = u32::MAX;
-/// A batch's memory is given back above this.
-const KEEP_BYTES: usize = 256 << 10;
+/// So much of the bulk ring is read at once: a flood must become events piece by piece, or they would all be in memory together.
+const BULK_BYTES: usize = 64 << 10;
+/// At the end both rings are read until they are empty, but not for ever: so often as the largest ring has pieces.
+const FINISH_ROUNDS: usize = (16 << 20) / BULK_BYTES;
 /// How often waiting attempts are looked at, nanoseconds.
 const TICK: u64 = 1_000_000_000;
 
@@ -72,12 +74,43 @@ struct Batch {
 }
 
 impl Batch {
-    fn fill(&mut self, ring: &mut RingBuf<MapData>) {
+    /// Takes records until there are none, or about `most` bytes are taken: then the last one's time is given.
+    fn fill(&mut self, ring: &mut RingBuf<MapData>, most: usize) -> Option<u64> {
+        let mut taken = 0;
         while let Some(item) = ring.next() {
             // Head::time: every record has one, and a shorter one is no record
             let Some(time) = item.get(24..32).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes) else { continue };
             self.records.push((time, self.bytes.len(), item.len()));
             self.bytes.extend_from_slice(&item);
+            taken += item.len();
+            if taken >= most {
+                return Some(time);
+            }
+        }
+        None
+    }
+
+    /// Hands out what is not newer than `until`, in order of time, and keeps the rest.
+    fn drain(&mut self, until: u64, mut take: impl FnMut(&[u8])) {
+        self.records.sort_unstable_by_key(|&(time, at, _)| (time, at));
+        let ready = self.records.partition_point(|&(time, ..)| time <= until);
+        let mut kept = Vec::new();
+        let mut keep = Vec::new();
+        for (i, &(time, at, length)) in self.records.iter().enumerate() {
+            let Some(record) = self.bytes.get(at..at + length) else { continue };
+            if i < ready {
+                take(record);
+            } else {
+                keep.push((time, kept.len(), length));
+                kept.extend_from_slice(record);
+            }
+        }
+        if keep.is_empty() {
+            self.records.clear();
+            self.bytes.clear();
+            self.bytes.shrink_to(2 * BULK_BYTES);
+        } else {
+            (self.records, self.bytes) = (keep, kept);
         }
     }
 }
@@ -180,36 +213,30 @@ impl Sensor {
         [&self.programs.critical, &self.programs.bulk].map(|ring| unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) })
     }
 
-    /// Reads all that is there now, without waiting, and appends the events it makes, in order of time. Must also be called
-    /// about once a second when nothing is readable: what waits for an end that the kernel never told is finished then.
-    pub fn read(&mut self, events: &mut Vec<Event>) {
+    /// Reads what is there now, without waiting, and appends the events it makes, in order of time. Gives whether there is more to be
+    /// read at once. Must also be called about once a second when nothing is readable: what waits for an end that the kernel never told
+    /// is finished then.
+    pub fn read(&mut self, events: &mut Vec<Event>) -> bool {
         let first = events.len();
-        loop {
-            self.clock = Clock::measure();
-            // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is
-            // found there. What is newer than this moment may lack its other half and waits for the next round.
-            self.batch.fill(&mut self.programs.critical);
-            self.batch.fill(&mut self.programs.bulk);
-            self.batch.records.sort_unstable_by_key(|&(time, at, _)| (time, at));
-            let ready = self.batch.records.partition_point(|&(time, ..)| time <= self.clock.boot());
-            for &(_, at, length) in &self.batch.records[..ready] {
-                if let Some(fact) = self.batch.bytes.get(at..at + length).and_then(Fact::parse) {
-                    self.assembler.take(&fact, self.clock, events);
-                }
+        self.clock = Clock::measure();
+        // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is found
+        // there. What is newer than this moment, or than what was left in the bulk ring, may lack its other half and waits.
+        self.batch.fill(&mut self.programs.critical, usize::MAX);
+        let cut = self.batch.fill(&mut self.programs.bulk, BULK_BYTES);
+        let until = cut.unwrap_or(u64::MAX).min(self.clock.boot());
+        let (assembler, clock) = (&mut self.assembler, self.clock);
+        self.batch.drain(until, |record| {
+            if let Some(fact) = Fact::parse(record) {
+                assembler.take(&fact, clock, events);
             }
-            self.batch.records.drain(..ready);
-            if self.batch.records.is_empty() {
-                break;
-            }
-        }
-        self.batch.bytes.clear();
-        self.batch.bytes.shrink_to(KEEP_BYTES);
+        });
         if self.clock.boot().saturating_sub(self.last_tick) >= TICK {
             self.last_tick = self.clock.boot();
             self.assembler.tick(self.clock, events);
         }
         self.tell_lost(events);
         events[first..].sort_by_key(|e| e.time.boot);
+        cut.is_some() || !self.batch.records.is_empty()
     }
 
     fn tell_lost(&mut self, events: &mut Vec<Event>) {
@@ -235,7 +262,12 @@ impl Sensor {
 
     /// Stops watching; appends what was still open.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
-        self.read(events);
+        // what comes while the last of it is read is not waited for without end
+        for _ in 0..FINISH_ROUNDS {
+            if !self.read(events) {
+                break;
+            }
+        }
         self.assembler.finish(self.clock, events);
     }
 

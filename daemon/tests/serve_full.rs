@@ -32,8 +32,8 @@ fn while_the_file_is_full_nothing_is_read_and_afterwards_nothing_is_lost() {
     let commits = daemon.commits();
 
     limit(Some(size + 10));
-    daemon.send(request("first"), Ring::Critical);
     let reads = daemon.reads();
+    daemon.send(request("first"), Ring::Critical);
     until("the loop has seen it", || daemon.reads() > reads);
     // what is left in the ring wakes nobody up: the loop would be busy if it did
     let reads = daemon.reads();

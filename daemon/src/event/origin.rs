@@ -4,9 +4,6 @@ use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// Namespace of the traces' ids. Any fixed UUID will do (RFC 9562, section 6.6); this one was drawn at random once.
-const NAMESPACE: Uuid = Uuid::from_u128(0x9d3c_5f7e_21b6_4c0a_8e14_6a70_d2f9_b351);
-
 /// Two clocks' view of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamps {
@@ -51,10 +48,16 @@ impl Origin {
         RecordId(self.id(event_name.rsplit('.').next().unwrap_or(event_name)))
     }
 
-    /// The trace that begins here.
+    /// The trace that begins here: the boot's id, which is random, with the place mixed in.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        TraceId(Uuid::new_v5(&NAMESPACE, self.id("trace").as_bytes()))
+        let boot = Uuid::parse_str(&self.boot_id).unwrap_or_default().as_u64_pair();
+        // a bijection (the finalizer of SplitMix64), so that different places give different ids, and no bit of one is constant
+        let mut place = boot.1 ^ (u64::from(self.cpu) << 48 ^ self.sequence);
+        for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+            place = (place ^ place >> shift).wrapping_mul(factor);
+        }
+        TraceId(Uuid::from_u64_pair(boot.0 ^ self.epoch, place ^ place >> 31))
     }
 
     /// `kmodtrail.epoch`.
@@ -74,5 +77,34 @@ impl fmt::Display for TraceId {
     /// 32 hexadecimal digits, as OTLP/JSON wants it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.simple().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_place_has_a_trace_and_a_record_id_of_its_own() {
+        let place = |boot: &str, epoch, cpu, sequence| {
+            let origin = Origin { boot_id: boot.into(), epoch, cpu, sequence };
+            (origin.trace_id(), origin.record_id("linux.kernel_module.load"))
+        };
+        let boots = ["5d8b4ed3-4a4c-4b25-93ac-0b3c5dd3a3c1", "0f2f7b9e-2f58-4f0e-8b11-6c7d4f6a9b20"];
+        let mut traces = HashSet::new();
+        let mut records = HashSet::new();
+        for boot in boots {
+            for epoch in [1_700_000_000_000_000_000, 1_700_000_000_000_000_001] {
+                for cpu in [0, 1, 255, u32::MAX] {
+                    for sequence in 1..200 {
+                        let (trace, record) = place(boot, epoch, cpu, sequence);
+                        assert!(traces.insert(trace) && records.insert(record), "{boot} {epoch} {cpu} {sequence}");
+                    }
+                }
+            }
+        }
+        assert_eq!(place(boots[0], 1, 2, 3), place(boots[0], 1, 2, 3), "the same on every try");
     }
 }

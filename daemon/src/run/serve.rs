@@ -60,6 +60,8 @@ struct Daemon<W> {
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
     uncommitted: bool,
+    /// The sensor has more that can be read at once.
+    more: bool,
 }
 
 /// Watches until SIGTERM or SIGINT.
@@ -71,14 +73,20 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline) -> Result<(), RunErro
     let rings = rings(&watch).map_err(RunError::Loop)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut daemon =
-        Daemon { watch, pipeline, notify: Notify::from_environment(), events: Vec::new(), uncommitted: false };
+    let mut daemon = Daemon {
+        watch,
+        pipeline,
+        notify: Notify::from_environment(),
+        events: Vec::new(),
+        uncommitted: false,
+        more: false,
+    };
     daemon.started();
     give_back_memory();
     daemon.notify.ready(&daemon.status());
     loop {
         let reading = !daemon.pipeline.is_stuck();
-        match wake(&mut signals, &mut tick, &rings, reading).await.map_err(RunError::Loop)? {
+        match wake(&mut signals, &mut tick, &rings, reading, reading && daemon.more).await.map_err(RunError::Loop)? {
             Wake::Readable => daemon.cycle(),
             Wake::Tick(now) => {
                 daemon.cycle();
@@ -115,6 +123,7 @@ async fn wake(
     tick: &mut Interval,
     rings: &[AsyncFd<OwnedFd>; 2],
     reading: bool,
+    more: bool,
 ) -> io::Result<Wake> {
     let readable = pin!(poll_fn(|context| poll_rings(rings, context)));
     Ok(tokio::select! {
@@ -124,6 +133,8 @@ async fn wake(
         _ = signals.hangup.recv() => Wake::Reload,
         _ = signals.status.recv() => Wake::Status,
         now = tick.tick() => Wake::Tick(now),
+        // signals and the tick have their turn between two pieces of a flood
+        () = tokio::task::yield_now(), if more => Wake::Readable,
         result = readable, if reading => { result?; Wake::Readable },
     })
 }
@@ -145,7 +156,7 @@ impl<W: Watch> Daemon<W> {
     fn cycle(&mut self) {
         self.pipeline.deliver();
         if !self.pipeline.is_stuck() {
-            self.watch.read(&mut self.events);
+            self.more = self.watch.read(&mut self.events);
             self.take();
         }
         self.commit();

@@ -61,12 +61,13 @@ impl Watch for Scripted {
     fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.rings[0].as_fd(), self.rings[1].as_fd()]
     }
-    fn read(&mut self, events: &mut Vec<Event>) {
+    fn read(&mut self, events: &mut Vec<Event>) -> bool {
         for ring in &mut self.rings {
             let _until_empty = ring.read_to_end(&mut vec![]);
         }
         events.append(&mut self.shared.ready.lock().expect("nobody panicked"));
         self.shared.reads.fetch_add(1, SeqCst);
+        false
     }
     fn commit(&mut self) {
         self.shared.commits.fetch_add(1, SeqCst);

@@ -57,19 +57,21 @@ impl Record {
             let id = bpf::bpf_get_current_pid_tgid();
             let sequence = (*counters).sequence + 1;
             (*counters).sequence = sequence;
-            buffer.cast::<Head>().write(Head {
-                abi: ABI,
-                kind: kind as u16,
-                flags: 0,
-                epoch: setting!(epoch),
-                sequence,
-                time: bpf::bpf_ktime_get_boot_ns(),
-                cpu,
-                tgid: (id >> 32) as u32,
-                tid: id as u32,
-                position: size_of::<Head>() as u32,
-                args: [0; 4],
-            });
+            let head = buffer.cast::<Head>();
+            (*head).abi = ABI;
+            (*head).kind = kind as u16;
+            (*head).flags = 0;
+            (*head).epoch = setting!(epoch);
+            (*head).sequence = sequence;
+            (*head).time = bpf::bpf_ktime_get_boot_ns();
+            (*head).cpu = cpu;
+            (*head).tgid = (id >> 32) as u32;
+            (*head).tid = id as u32;
+            (*head).position = size_of::<Head>() as u32;
+            for i in 0..4 {
+                // volatile: four words that the compiler sees together become a memset, byte by byte
+                (&raw mut (*head).args[i]).write_volatile(0);
+            }
             Some(Self { buffer, counters, kind: kind as usize })
         }
     }
