@@ -5,11 +5,12 @@
 
 mod assemble;
 mod btf;
+mod causes;
 mod clock;
 mod counters;
 mod error;
 mod fact;
-mod helpers;
+mod frame;
 mod hooks;
 mod identity;
 mod layout;
@@ -27,13 +28,7 @@ use aya::maps::{MapData, RingBuf};
 pub use error::SensorError;
 use kmodtrail_abi::Kind;
 
-use self::{
-    assemble::{Assembler, Context},
-    clock::Clock,
-    fact::Fact,
-    layout::Layout,
-    programs::Programs,
-};
+use self::{assemble::Assembler, clock::Clock, fact::Fact, frame::Context, layout::Layout, programs::Programs};
 use crate::event::{Coverage, Event, HookState, Lost, Origin, Text, Timestamps, What};
 
 /// What the configuration decides about the sensor.

@@ -6,58 +6,21 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kmodtrail_abi::{Kind, head_flags, section};
+use kmodtrail_abi::{Kind, section};
 
 use super::{
+    causes::HelperTasks,
     clock::Clock,
-    fact::{self, Fact},
-    helpers::HelperTasks,
+    fact::Fact,
+    frame::{Context, Frame},
     identity,
     load::OpenLoad,
     unload::OpenUnload,
 };
-use crate::event::{Event, Helper, Origin, Process, Request, Text, TraceId, Verdict, What};
+use crate::event::{Event, Helper, Origin, Request, Text, Verdict, What};
 
 /// How long an attempt may stay open before it is looked at, nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
-
-/// What the assembler must know of the sensor.
-#[derive(Debug, Clone)]
-pub(super) struct Context {
-    pub(super) boot_id: Arc<str>,
-    /// mod_verify_sig's return is attached: a module without it is unsigned.
-    pub(super) sees_verification: bool,
-    /// parse_args is attached: a module without it has no parameters.
-    pub(super) sees_parameters: bool,
-}
-
-/// Everything that an event needs beside what it says.
-#[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub(super) origin: Origin,
-    pub(super) boot: u64,
-    pub(super) process: Option<Arc<Process>>,
-    pub(super) missing: Vec<String>,
-    pub(super) trace: Option<TraceId>,
-}
-
-impl Frame {
-    pub(super) fn event(&self, clock: Clock, what: What) -> Event {
-        Event {
-            time: clock.timestamps(self.boot),
-            origin: self.origin.clone(),
-            trace: self.trace,
-            process: self.process.clone(),
-            what,
-            missing: self.missing.clone(),
-        }
-    }
-
-    /// The same who and why, at another moment.
-    pub(super) fn at(&self, origin: Origin, boot: u64) -> Self {
-        Self { origin, boot, ..self.clone() }
-    }
-}
 
 #[derive(Debug)]
 struct OpenRequest {
@@ -312,29 +275,6 @@ fn end_request(thread: &mut Thread, verdict: Verdict, clock: Clock, events: &mut
     let open = thread.request.take()?;
     events.push(open.frame.event(clock, What::Request(Request { alias: open.alias.clone(), verdict })));
     Some(open)
-}
-
-/// Whether the caller may load and unload modules, as the kernel side has seen it.
-pub(super) fn may_load(fact: &Fact<'_>) -> bool {
-    fact.has(head_flags::MAY_LOAD)
-}
-
-/// Name, version, taints of a module.
-pub(super) fn module_facts(fact: &Fact<'_>) -> Option<crate::event::ModuleFacts> {
-    use kmodtrail_abi::UNKNOWN;
-    let [_, taints, sig_ok, _] = fact.head.args;
-    Some(crate::event::ModuleFacts {
-        name: fact.text(section::NAME)?,
-        version: fact.text(section::VERSION),
-        srcversion: fact.text(section::SRCVERSION),
-        taints: (taints != UNKNOWN).then_some(crate::event::Taints(taints)),
-        sig_ok: (sig_ok != UNKNOWN).then_some(sig_ok != 0),
-    })
-}
-
-/// The file of a section.
-pub(super) fn file_of(fact: &Fact<'_>) -> Option<crate::event::File> {
-    fact.section(section::FILE).and_then(fact::file)
 }
 
 #[cfg(test)]

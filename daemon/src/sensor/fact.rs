@@ -1,8 +1,8 @@
 //! A record of the kernel, taken apart. Whatever the bytes are, nothing panics: what does not fit is left out.
 
-use kmodtrail_abi::{ABI, Ancestor, FileFacts, Head, Identity, Kind, head_flags, section};
+use kmodtrail_abi::{ABI, Ancestor, FileFacts, Head, Identity, Kind, UNKNOWN, head_flags, section};
 
-use crate::event::{File, LoadSource, Text};
+use crate::event::{File, LoadSource, ModuleFacts, Taints, Text};
 
 /// One record.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +72,23 @@ impl<'a> Fact<'a> {
         self.section(kind).filter(|s| s.flags & section::FAULT == 0).map(|s| Text::from_bytes(s.bytes))
     }
 
+    /// Name, version, taints of a module.
+    pub(super) fn module(&self) -> Option<ModuleFacts> {
+        let [_, taints, sig_ok, _] = self.head.args;
+        Some(ModuleFacts {
+            name: self.text(section::NAME)?,
+            version: self.text(section::VERSION),
+            srcversion: self.text(section::SRCVERSION),
+            taints: (taints != UNKNOWN).then_some(Taints(taints)),
+            sig_ok: (sig_ok != UNKNOWN).then_some(sig_ok != 0),
+        })
+    }
+
+    /// The file that a module is read from.
+    pub(super) fn file(&self) -> Option<File> {
+        self.section(section::FILE).and_then(file)
+    }
+
     /// A return value: the functions watched give `int`s and the system calls errnos, so that 32 bits hold all of them.
     pub(super) fn returned(&self) -> i32 {
         self.head.args[0] as i32
@@ -133,7 +150,7 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 /// A file section.
-pub(super) fn file(section: Section<'_>) -> Option<File> {
+fn file(section: Section<'_>) -> Option<File> {
     let facts: FileFacts = read(section.bytes)?;
     let rest = &section.bytes[size_of::<FileFacts>()..];
     let path = path_of(rest, section.flags)?;

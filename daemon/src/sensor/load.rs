@@ -4,10 +4,10 @@ use kmodtrail_abi::{Kind, head_flags, section};
 use nix::errno::Errno;
 
 use super::{
-    assemble::{Context, Frame, file_of, may_load, module_facts},
+    causes::Cause,
     clock::Clock,
     fact::Fact,
-    helpers::Cause,
+    frame::{Context, Frame},
 };
 use crate::event::{
     Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState,
@@ -61,9 +61,9 @@ impl OpenLoad {
             compat: fact.has(head_flags::COMPAT),
             flags: if syscall == Some(Syscall::FinitModule) { fact.head.args[1] as u32 } else { 0 },
             // without the beginning it is not known: only then "no" is said where there is a reason to
-            may_load: syscall.is_none() || may_load(fact),
+            may_load: syscall.is_none() || fact.has(head_flags::MAY_LOAD),
             alias,
-            file: file_of(fact),
+            file: fact.file(),
             file_address: if syscall == Some(Syscall::FinitModule) { fact.head.args[2] } else { 0 },
             read: None,
             read_bytes: None,
@@ -114,7 +114,7 @@ impl OpenLoad {
         match fact.kind {
             Kind::ReadFile => {
                 // the file that is read is the truth; the descriptor's was only the one of the moment before
-                if let Some(file) = file_of(fact) {
+                if let Some(file) = fact.file() {
                     self.file = Some(file);
                     self.file_address = args[0];
                 }
@@ -142,13 +142,13 @@ impl OpenLoad {
             }
             Kind::InitModuleFunction | Kind::ModuleLive => {
                 self.live |= fact.kind == Kind::ModuleLive;
-                if let Some(what) = module_facts(fact) {
+                if let Some(what) = fact.module() {
                     self.module.get_or_insert(Seen { origin, boot, what });
                 }
             }
             Kind::FreeModule => {
                 self.freed = true;
-                if let Some(what) = module_facts(fact) {
+                if let Some(what) = fact.module() {
                     self.module.get_or_insert(Seen { origin, boot, what });
                 }
             }

@@ -1,13 +1,9 @@
 //! One attempt to unload a module.
 
-use kmodtrail_abi::{Kind, section};
+use kmodtrail_abi::{Kind, head_flags, section};
 use nix::errno::Errno;
 
-use super::{
-    assemble::{Frame, may_load, module_facts},
-    clock::Clock,
-    fact::Fact,
-};
+use super::{clock::Clock, fact::Fact, frame::Frame};
 use crate::event::{Event, ModuleFacts, Outcome, Refusal, Text, Unload, UnloadFlags, What};
 
 #[derive(Debug)]
@@ -30,7 +26,7 @@ impl OpenUnload {
         }
         frame.trace = Some(frame.origin.trace_id());
         let flags = if is_call { fact.head.args[1] as u32 } else { 0 };
-        Self { frame, name, flags, may_load: !is_call || may_load(fact), module: None }
+        Self { frame, name, flags, may_load: !is_call || fact.has(head_flags::MAY_LOAD), module: None }
     }
 
     pub(super) fn began(&self) -> u64 {
@@ -39,7 +35,7 @@ impl OpenUnload {
 
     /// free_module.
     pub(super) fn take(&mut self, fact: &Fact<'_>) {
-        if let Some(module) = module_facts(fact) {
+        if let Some(module) = fact.module() {
             self.module = Some(module);
         }
     }
