@@ -252,7 +252,8 @@ impl Sensor {
         });
     }
 
-    /// All events that `read` has given are safe: the kernel may forget their records.
+    /// All events that `read` has given are safe. Nothing comes of it yet: `read` gives the ring's memory back at once, so that a
+    /// process that is killed between the two loses what it has read.
     pub fn commit(&mut self) {}
 
     /// Stops watching; appends what was still open.
