@@ -64,7 +64,7 @@ pub(crate) fn tell<'a>(guest: Guest<'a>, print: bool) -> Result<Guest<'a>> {
         _ = write!(
             script,
             "echo '{MARK}{says}'\n{{ {does}; }} || fail 'it failed'\n\
-             for _ in $(seq 300); do grep -qsE '{awaits}' {EVENTS} && break; sleep 0.1; done\n\
+             for _ in $(seq 1200); do grep -qsE '{awaits}' {EVENTS} && break; sleep 0.1; done\n\
              grep -qsE '{awaits}' {EVENTS} || fail 'there is no record of it'\n"
         );
     }
