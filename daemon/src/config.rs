@@ -6,17 +6,22 @@
 mod layers;
 mod problem;
 mod read;
+mod secret;
 mod sink;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::problem::Report;
 pub use self::{
     problem::{Level, Problem, Problems},
+    secret::{Revealed, Secret, SecretError},
+    sink::FileSink,
+    tls::Tls,
     values::{Encoding, EventName, FileMode, LogLevel, RingSize, Size},
 };
 use crate::{event::Severity, sensor};
@@ -68,15 +73,6 @@ pub struct Sink {
 pub enum SinkKind {
     /// "file"
     File(FileSink),
-}
-
-/// `[sinks.NAME]` with `type = "file"`: one record per line is appended. SIGHUP opens the file again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileSink {
-    /// `path`: absolute; the folder must be there.
-    pub path: PathBuf,
-    /// `mode`, default "0640": permissions of a file that is made; one that is there keeps its own.
-    pub mode: FileMode,
 }
 
 /// `[[routes]]`

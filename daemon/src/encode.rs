@@ -1,33 +1,53 @@
-//! From an event to a wire format: one file per format, no I/O.
+//! From a record to a wire format: one file per format, no I/O.
 
+mod json;
 mod otlp_json;
+pub mod otlp_proto;
 pub mod terminal;
 
-pub use otlp_json::OtlpJson;
+use std::sync::Arc;
 
-use crate::{
-    config::Encoding,
-    event::{Event, Severity},
-    resource::Resource,
-};
+use self::otlp_json::OtlpJson;
+use crate::{config::Encoding, record::Record};
 
-/// All encodings, ready to be used.
+/// Makes messages of one encoding.
 #[derive(Debug)]
-pub struct Encoders {
-    otlp_json: OtlpJson,
+pub enum Encoder {
+    /// OTLP/JSON.
+    OtlpJson(OtlpJson),
+    /// OTLP/protobuf.
+    OtlpProto,
+    /// Flat JSON.
+    Json,
 }
 
-impl Encoders {
-    /// What all records share is encoded here, once.
-    #[must_use]
-    pub fn new(resource: &Resource) -> Self {
-        Self { otlp_json: OtlpJson::new(resource) }
+impl From<Encoding> for Encoder {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::OtlpJson => Self::OtlpJson(OtlpJson::default()),
+            Encoding::OtlpProto => Self::OtlpProto,
+            Encoding::Json => Self::Json,
+        }
+    }
+}
+
+impl Encoder {
+    /// Appends one record to `out`, as a message of its own. Nothing ends it: where messages are lines, the caller adds the newline; no
+    /// message of a text encoding has one in it.
+    pub fn encode(&mut self, resource: &Arc<[u8]>, record: &Record<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::OtlpJson(encoder) => encoder.encode(resource, record, out),
+            Self::OtlpProto => otlp_proto::request(resource, [record.bytes], out),
+            Self::Json => json::encode(resource, record, out),
+        }
     }
 
-    /// Appends one record to `out`, with what ends it.
-    pub fn encode(&mut self, encoding: Encoding, event: &Event, severity: Severity, out: &mut Vec<u8>) {
-        match encoding {
-            Encoding::OtlpJson => self.otlp_json.encode(event, severity, out),
+    /// The media type of its messages.
+    #[must_use]
+    pub const fn content_type(&self) -> &'static str {
+        match self {
+            Self::OtlpProto => otlp_proto::CONTENT_TYPE,
+            Self::OtlpJson(_) | Self::Json => "application/json",
         }
     }
 }

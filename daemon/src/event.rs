@@ -17,7 +17,7 @@ mod text;
 
 use std::sync::Arc;
 
-pub use attributes::{Attributes, Value};
+pub use attributes::{Attributes, Items, Value};
 pub use module::{
     File, Helper, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request, Syscall,
     Unload, UnloadFlags, Verdict, Verify,
@@ -177,7 +177,7 @@ impl Event {
 
     /// The deterministic id of the record made of this event: the same on every try to deliver it.
     #[must_use]
-    pub fn id(&self) -> RecordId {
+    pub fn id(&self) -> RecordId<'_> {
         self.origin.record_id(self.what.name())
     }
 }

@@ -1,13 +1,14 @@
 //! The kmodtrail daemon: who changes the Linux kernel.
 //!
-//! Data flows one way, and the modules stand in that order: sensor, enrich, event, route, encode, sink. Around them: config, resource, run,
-//! systemd, telemetry, cli.
+//! Data flows one way, and the modules stand in that order: sensor, enrich, event, record, spool, route, encode, sink. Around them: config,
+//! resource, run, systemd, telemetry, cli.
 
 pub mod cli;
 pub mod config;
 pub mod encode;
 pub mod enrich;
 pub mod event;
+pub mod record;
 pub mod resource;
 pub mod route;
 pub mod run;

@@ -4,8 +4,15 @@
 //! [`Sink::is_stuck`].
 
 pub mod file;
+mod health;
+mod verdict;
 
 use std::path::PathBuf;
+
+pub use self::{
+    health::{Health, State},
+    verdict::{Outgoing, Trouble, Verdict},
+};
 
 use self::file::FileSink;
 use crate::config::{self, Encoding, SinkKind};
@@ -27,7 +34,7 @@ pub struct OpenError {
 
 /// What became of the pending records.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Appended {
     /// All are where they should be.
     Delivered,
     /// So many bytes, whole records, are; the others must be tried again.
@@ -126,7 +133,7 @@ impl Sink {
             Kind::File(file) => file.append(&self.pending),
         };
         match verdict {
-            Verdict::Delivered => {
+            Appended::Delivered => {
                 self.delivered += self.pending_records;
                 self.pending_records = 0;
                 self.pending.clear();
@@ -136,7 +143,7 @@ impl Sink {
                 }
                 self.failing = false;
             }
-            Verdict::Retry { whole, why } => {
+            Appended::Retry { whole, why } => {
                 let records = self.pending[..whole].iter().filter(|&&b| b == b'\n').count() as u64;
                 self.pending.drain(..whole);
                 self.delivered += records;

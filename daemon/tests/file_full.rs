@@ -4,7 +4,7 @@
 
 use std::{fs, os::fd::AsRawFd as _, path::Path};
 
-use kmodtrail::sink::{Verdict, file::FileSink};
+use kmodtrail::sink::{Appended, file::FileSink};
 use nix::{
     fcntl::{FcntlArg, SealFlag, fcntl},
     sys::{
@@ -28,8 +28,8 @@ fn text(path: &Path) -> String {
 /// How many bytes of `lines` arrived as whole lines.
 fn append(sink: &mut FileSink, lines: &str) -> usize {
     match sink.append(lines.as_bytes()) {
-        Verdict::Delivered => lines.len(),
-        Verdict::Retry { whole, why } => {
+        Appended::Delivered => lines.len(),
+        Appended::Retry { whole, why } => {
             assert_eq!(why.raw_os_error(), Some(nix::libc::EFBIG), "{why}");
             whole
         }

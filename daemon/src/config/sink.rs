@@ -1,12 +1,9 @@
-//! `[sinks.NAME]`: one function per type.
+//! `[sinks.NAME]`: one file per type, and one line here.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+mod file;
 
-use super::{FileSink, Sink, SinkKind, problem::did_you_mean, table::Table, values::FileMode};
+pub use self::file::FileSink;
+use super::{Sink, SinkKind, problem::did_you_mean, table::Table};
 
 /// Every type of sink.
 const TYPES: &[&str] = &["file"];
@@ -16,7 +13,7 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<Sink> {
     let given = table.required::<String>("type")?;
     let encoding = table.optional("encoding").unwrap_or_default();
     let kind = match given.as_str() {
-        "file" => file(&mut table).map(SinkKind::File),
+        "file" => file::read(&mut table).map(SinkKind::File),
         unknown => {
             let what = format!("there is no type {unknown:?}{}", did_you_mean(unknown, TYPES.iter().copied()));
             table.wrong(&place, "type", what, TYPES.join(", "));
@@ -26,50 +23,4 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<Sink> {
     };
     table.finish();
     Some(Sink { name: name.to_owned(), encoding, kind: kind? })
-}
-
-fn file(table: &mut Table<'_>) -> Option<FileSink> {
-    let place = table.place("path");
-    let path = table.required::<String>("path").map(PathBuf::from);
-    let mode = table.optional("mode").unwrap_or(FileMode::DEFAULT);
-    let path = path?;
-    if let Err((what, allowed)) = possible(&path) {
-        table.wrong(&place, "path", format!("{}: {what}", path.display()), allowed);
-        return None;
-    }
-    Some(FileSink { path, mode })
-}
-
-/// Whether a file could be there; that this user may write it is seen when it is opened.
-fn possible(path: &Path) -> Result<(), (String, &'static str)> {
-    const ABSOLUTE: &str = "an absolute path such as /var/log/kmodtrail/events.jsonl";
-    const FOLDER: &str = "a path in a folder that is there (systemd makes /var/log/kmodtrail for the service)";
-    if !path.is_absolute() {
-        return Err(("it is relative".to_owned(), ABSOLUTE));
-    }
-    if path.to_string_lossy().contains('\0') {
-        return Err(("it has a NUL in it".to_owned(), ABSOLUTE));
-    }
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Err(("it is a folder".to_owned(), "the path of a file")),
-        Ok(found) if !found.is_file() => {
-            return Err(("it is a device, socket or pipe".to_owned(), "the path of a regular file"));
-        }
-        Ok(_) => return Ok(()),
-        // who checks need not be who runs
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Ok(()),
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err((e.to_string(), ABSOLUTE)),
-    }
-    if path.to_string_lossy().ends_with('/') {
-        return Err(("it names a folder".to_owned(), "the path of a file"));
-    }
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    match fs::metadata(parent) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err((format!("{} is not a folder", parent.display()), FOLDER)),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
-        Err(e) if e.kind() == ErrorKind::NotFound => Err((format!("there is no folder {}", parent.display()), FOLDER)),
-        Err(e) => Err((format!("{}: {e}", parent.display()), FOLDER)),
-    }
 }

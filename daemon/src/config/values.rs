@@ -66,9 +66,13 @@ pub enum LogLevel {
 /// `sinks.NAME.encoding`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encoding {
-    /// One OTLP/JSON `ExportLogsServiceRequest` with one log record per line.
+    /// OTLP/JSON: an `ExportLogsServiceRequest` with one log record.
     #[default]
     OtlpJson,
+    /// OTLP/protobuf: the same in protobuf.
+    OtlpProto,
+    /// One flat JSON object with all attributes, those of the resource among them.
+    Json,
 }
 
 /// Name of an event: one of [`What::NAMES`].
@@ -117,7 +121,7 @@ macro_rules! words {
 }
 
 words!(LogLevel: "error" = Self::Error, "warn" = Self::Warn, "info" = Self::Info, "debug" = Self::Debug, "trace" = Self::Trace);
-words!(Encoding: "otlp_json" = Self::OtlpJson);
+words!(Encoding: "otlp_json" = Self::OtlpJson, "otlp_proto" = Self::OtlpProto, "json" = Self::Json);
 words!(Severity: "DEBUG" = Self::Debug, "INFO" = Self::Info, "WARN" = Self::Warn, "ERROR" = Self::Error, "FATAL" = Self::Fatal);
 
 impl FromValue for EventName {

@@ -4,38 +4,31 @@
 //! as hexadecimal digits, enums as numbers. Written straight into the buffer: an event has some fifty attributes, and a tree of
 //! them would be built only to be thrown away.
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
+use base64::Engine as _;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use serde_json::ser::{CompactFormatter, Formatter as _};
 
-use crate::{
-    event::{Event, Process, Severity, Value},
-    resource::Resource,
-};
+use crate::record::{Record, Value, resource_attributes};
 
-/// Everything of a line that is the same in all of them.
+/// See the module. What is the same for all records of a resource is encoded once.
+#[derive(Debug, Default)]
+pub struct OtlpJson(Option<(Arc<[u8]>, Frame)>);
+
+/// What stands before and behind a record.
 #[derive(Debug)]
-pub struct OtlpJson {
+struct Frame {
     before: Vec<u8>,
     after: Vec<u8>,
-    /// The last process and its attributes: the records of one attempt share it, and it is two thirds of each.
-    process: Option<(Arc<Process>, Vec<u8>)>,
 }
 
-impl OtlpJson {
-    /// Encodes the resource.
-    #[must_use]
-    pub fn new(resource: &Resource) -> Self {
+impl Frame {
+    fn new(resource: &[u8]) -> Self {
         let mut before = Vec::new();
         raw(&mut before, r#"{"resourceLogs":[{"resource":{"attributes":["#);
-        for (i, (name, value)) in resource.attributes().enumerate() {
-            // unlike ours, a configured name may have anything in it
-            raw(&mut before, if i == 0 { r#"{"key":"# } else { r#",{"key":"# });
-            string(&mut before, name);
-            raw(&mut before, r#","value":"#);
-            any_value(&mut before, &Value::from(value));
-            raw(&mut before, "}");
+        for (i, (name, value)) in resource_attributes(resource).enumerate() {
+            key_value(&mut before, i == 0, name, value);
         }
         raw(&mut before, r#"]},"scopeLogs":[{"scope":{"name":"kmodtrail","version":"#);
         string(&mut before, env!("CARGO_PKG_VERSION"));
@@ -45,65 +38,70 @@ impl OtlpJson {
         string(&mut after, SCHEMA_URL);
         raw(&mut after, r#"}],"schemaUrl":"#);
         string(&mut after, SCHEMA_URL);
-        raw(&mut after, "}]}\n");
-        Self { before, after, process: None }
-    }
-
-    /// Appends one line.
-    pub fn encode(&mut self, event: &Event, severity: Severity, out: &mut Vec<u8>) {
-        // what a load takes: the buffer grows once
-        out.reserve(self.before.len() + 8192);
-        out.extend_from_slice(&self.before);
-        raw(out, r#"{"timeUnixNano":""#);
-        number(out, event.time.wall);
-        raw(out, r#"","observedTimeUnixNano":""#);
-        number(out, event.time.observed);
-        raw(out, r#"","severityNumber":"#);
-        number(out, severity as u8);
-        raw(out, r#","severityText":"#);
-        string(out, severity.text());
-        raw(out, r#","eventName":"#);
-        string(out, event.what.name());
-        raw(out, r#","body":{"stringValue":"#);
-        string(out, &event.sentence());
-        raw(out, r#"},"attributes":["#);
-        let mut first = true;
-        event.attributes_but_process(&mut |name, value| {
-            key_value(out, first, name, &value);
-            first = false;
-        });
-        if let Some(process) = &event.process {
-            // every event has attributes of its own: these do not come first
-            out.extend_from_slice(self.process_attributes(event, process));
-        }
-        raw(out, "]");
-        if let Some(trace) = &event.trace {
-            raw(out, r#","traceId":""#);
-            write!(out, "{trace}").expect("writing to a Vec does not fail");
-            raw(out, r#"""#);
-        }
-        raw(out, "}");
-        out.extend_from_slice(&self.after);
+        raw(&mut after, "}]}");
+        Self { before, after }
     }
 }
 
 impl OtlpJson {
-    fn process_attributes(&mut self, event: &Event, process: &Arc<Process>) -> &[u8] {
-        let (known, mut bytes) = self.process.take().unwrap_or_else(|| (Arc::clone(process), Vec::new()));
-        if bytes.is_empty() || !Arc::ptr_eq(&known, process) {
-            bytes.clear();
-            event.process_attributes(process, &mut |name, value| key_value(&mut bytes, false, name, &value));
-        }
-        &self.process.insert((Arc::clone(process), bytes)).1
+    /// Appends one request.
+    pub fn encode(&mut self, resource: &Arc<[u8]>, record: &Record<'_>, out: &mut Vec<u8>) {
+        let frame = match &mut self.0 {
+            Some((known, frame)) if Arc::ptr_eq(known, resource) => frame,
+            other => &mut other.insert((Arc::clone(resource), Frame::new(resource))).1,
+        };
+        // JSON is about half as long again as protobuf: the buffer grows once
+        out.reserve(frame.before.len() + frame.after.len() + 2 * record.bytes.len());
+        out.extend_from_slice(&frame.before);
+        log_record(out, record);
+        out.extend_from_slice(&frame.after);
     }
 }
 
-fn raw(out: &mut Vec<u8>, text: &str) {
+fn log_record(out: &mut Vec<u8>, record: &Record<'_>) {
+    raw(out, r#"{"timeUnixNano":""#);
+    number(out, record.time);
+    raw(out, r#"","observedTimeUnixNano":""#);
+    number(out, record.observed);
+    raw(out, r#"","severityNumber":"#);
+    number(out, record.severity);
+    raw(out, r#","severityText":"#);
+    string(out, record.severity_text);
+    raw(out, r#","eventName":"#);
+    string(out, record.event_name);
+    raw(out, r#","body":{"stringValue":"#);
+    string(out, record.body);
+    raw(out, r#"},"attributes":["#);
+    for (i, (name, value)) in record.attributes().enumerate() {
+        key_value(out, i == 0, name, value);
+    }
+    raw(out, "]");
+    for (name, id) in [("traceId", record.trace_id), ("spanId", record.span_id)] {
+        if !id.is_empty() {
+            raw(out, r#",""#);
+            raw(out, name);
+            raw(out, r#"":""#);
+            hex(out, id);
+            raw(out, r#"""#);
+        }
+    }
+    raw(out, "}");
+}
+
+/// Lower-case digits.
+pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+pub(super) fn raw(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
 /// A JSON string: quotes and what must be escaped.
-fn string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     if is_plain(text) {
         plain(out, text);
     } else {
@@ -124,7 +122,7 @@ fn plain(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-fn number(out: &mut Vec<u8>, number: impl Into<i128>) {
+pub(super) fn number(out: &mut Vec<u8>, number: impl Into<i128>) {
     let number: i128 = number.into();
     match u64::try_from(number) {
         Ok(number) => CompactFormatter.write_u64(out, number),
@@ -133,18 +131,17 @@ fn number(out: &mut Vec<u8>, number: impl Into<i128>) {
     .expect("a number can be written to a Vec");
 }
 
-/// `name` is one of the registry's.
-fn key_value(out: &mut Vec<u8>, first: bool, name: &'static str, value: &Value<'_>) {
-    debug_assert!(is_plain(name), "{name}");
-    raw(out, if first { r#"{"key":""# } else { r#",{"key":""# });
-    raw(out, name);
-    raw(out, r#"","value":"#);
+fn key_value(out: &mut Vec<u8>, first: bool, name: &str, value: Value<'_>) {
+    raw(out, if first { r#"{"key":"# } else { r#",{"key":"# });
+    string(out, name);
+    raw(out, r#","value":"#);
     any_value(out, value);
     raw(out, "}");
 }
 
-fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
+fn any_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
+        Value::Empty => raw(out, "{}"),
         Value::String(text) => {
             raw(out, r#"{"stringValue":"#);
             string(out, text);
@@ -152,14 +149,37 @@ fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
         }
         Value::Int(int) => {
             raw(out, r#"{"intValue":""#);
-            number(out, *int);
+            number(out, int);
             raw(out, r#""}"#);
+        }
+        Value::Double(double) => {
+            raw(out, r#"{"doubleValue":"#);
+            // JSON has no infinity: protobuf's mapping makes a string of it
+            match double.is_finite() {
+                true => raw(out, &double.to_string()),
+                false => string(
+                    out,
+                    if double.is_nan() {
+                        "NaN"
+                    } else if double > 0.0 {
+                        "Infinity"
+                    } else {
+                        "-Infinity"
+                    },
+                ),
+            }
+            raw(out, "}");
+        }
+        Value::Bytes(bytes) => {
+            raw(out, r#"{"bytesValue":"#);
+            string(out, &base64::engine::general_purpose::STANDARD.encode(bytes));
+            raw(out, "}");
         }
         Value::Bool(true) => raw(out, r#"{"boolValue":true}"#),
         Value::Bool(false) => raw(out, r#"{"boolValue":false}"#),
         Value::Array(values) => {
             raw(out, r#"{"arrayValue":{"values":["#);
-            for (i, value) in values.iter().enumerate() {
+            for (i, value) in values.into_iter().enumerate() {
                 raw(out, if i == 0 { "" } else { "," });
                 any_value(out, value);
             }
@@ -167,7 +187,7 @@ fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
         }
         Value::Map(entries) => {
             raw(out, r#"{"kvlistValue":{"values":["#);
-            for (i, (name, value)) in entries.iter().enumerate() {
+            for (i, (name, value)) in entries.enumerate() {
                 key_value(out, i == 0, name, value);
             }
             raw(out, "]}}");
@@ -179,32 +199,45 @@ fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
 mod tests {
     use opentelemetry_proto::tonic::{
         collector::logs::v1::ExportLogsServiceRequest,
-        common::v1::{AnyValue, KeyValue, any_value},
+        common::v1::{AnyValue, any_value},
         logs::v1::LogRecord,
     };
+    use prost::Message as _;
 
     use super::*;
-    use crate::event::samples;
+    use crate::{
+        event::{Event, samples},
+        record,
+        resource::Resource,
+    };
 
-    fn encode(event: &Event) -> Vec<u8> {
-        let mut resource = Resource::default();
-        resource.set("host.name", "h\"ost\u{1b}");
-        let mut line = b"what was there before stays\n".to_vec();
-        let before = line.len();
-        OtlpJson::new(&resource).encode(event, event.severity(), &mut line);
-        line.split_off(before)
+    fn written(event: &Event) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        record::Writer::default().write(event, &mut bytes);
+        bytes
     }
 
-    /// What a receiver makes of the line.
+    fn encode(bytes: &[u8]) -> Vec<u8> {
+        let mut resource = Resource::default();
+        resource.set("host.name", "h\"ost\u{1b}");
+        let resource: Arc<[u8]> = record::resource(&resource).into();
+        let mut out = b"what was there before stays\n".to_vec();
+        let before = out.len();
+        OtlpJson::default().encode(&resource, &Record::parse(bytes).expect("we wrote it"), &mut out);
+        out.split_off(before)
+    }
+
+    /// What a receiver makes of it.
     fn decode(line: &[u8]) -> LogRecord {
         let text = str::from_utf8(line).expect("JSON is UTF-8");
-        assert_eq!(text.matches('\n').count(), 1, "one line: {text}");
-        assert!(text.ends_with('\n'), "a whole line: {text}");
+        assert!(!text.contains('\n'), "one line: {text}");
         let request: ExportLogsServiceRequest = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
         let [logs] = &request.resource_logs[..] else { panic!("one resource: {text}") };
         assert_eq!(logs.schema_url, SCHEMA_URL);
         let resource = logs.resource.as_ref().expect("there is a resource");
-        assert_eq!(resource.attributes, [expected("host.name", &"h\"ost\u{1b}".into())]);
+        let [host] = &resource.attributes[..] else { panic!("one attribute: {text}") };
+        let name = AnyValue { value: Some(any_value::Value::StringValue("h\"ost\u{1b}".to_owned())) };
+        assert_eq!((&*host.key, host.value.as_ref()), ("host.name", Some(&name)));
         let [scope] = &logs.scope_logs[..] else { panic!("one scope: {text}") };
         assert_eq!(scope.schema_url, SCHEMA_URL);
         let name = scope.scope.as_ref().map(|s| (s.name.as_str(), s.version.as_str()));
@@ -213,56 +246,33 @@ mod tests {
         record.clone()
     }
 
-    fn expected_value(value: &Value<'_>) -> AnyValue {
-        use any_value::Value as Any;
-        let any = match value {
-            Value::String(text) => Any::StringValue(text.to_string()),
-            Value::Int(int) => Any::IntValue(*int),
-            Value::Bool(truth) => Any::BoolValue(*truth),
-            Value::Array(values) => {
-                let values = values.iter().map(expected_value).collect();
-                Any::ArrayValue(opentelemetry_proto::tonic::common::v1::ArrayValue { values })
-            }
-            Value::Map(entries) => {
-                let values = entries.iter().map(|(name, value)| expected(name, value)).collect();
-                Any::KvlistValue(opentelemetry_proto::tonic::common::v1::KeyValueList { values })
-            }
-        };
-        AnyValue { value: Some(any) }
-    }
-
-    fn expected(name: &str, value: &Value<'_>) -> KeyValue {
-        KeyValue { key: name.to_owned(), value: Some(expected_value(value)), ..Default::default() }
-    }
-
     #[test]
-    fn every_event_comes_back_as_it_was() {
+    fn every_record_comes_back_as_it_was() {
         for event in samples::all() {
-            let line = encode(&event);
-            let record = decode(&line);
-            assert_eq!(record.time_unix_nano, event.time.wall);
-            assert_eq!(record.observed_time_unix_nano, event.time.observed);
-            assert_eq!(record.event_name, event.what.name());
-            assert_eq!(record.severity_number, event.severity() as i32);
-            assert_eq!(record.severity_text, event.severity().text());
-            assert_eq!(record.body, Some(expected_value(&event.sentence().into())));
-            let trace: String = record.trace_id.iter().map(|b| format!("{b:02x}")).collect();
-            assert_eq!(trace, event.trace.map(|t| t.to_string()).unwrap_or_default());
-            assert!(record.span_id.is_empty());
-            let mut attributes = vec![];
-            event.attributes(&mut |name, value| attributes.push(expected(name, &value)));
-            assert!(!attributes.is_empty());
-            assert_eq!(record.attributes, attributes, "{}", event.what.name());
+            let bytes = written(&event);
+            assert_eq!(decode(&encode(&bytes)), LogRecord::decode(&*bytes).expect("we wrote it"));
         }
     }
 
     #[test]
-    fn sixty_four_bit_integers_are_strings() {
-        let mut out = vec![];
-        any_value(&mut out, &Value::Int(i64::MIN));
-        any_value(&mut out, &Value::Int(i64::MAX));
-        let expected = r#"{"intValue":"-9223372036854775808"}{"intValue":"9223372036854775807"}"#;
-        assert_eq!(String::from_utf8_lossy(&out), expected);
+    fn values_that_our_events_do_not_have_come_back_too() {
+        use any_value::Value as Any;
+        let values = [
+            Some(Any::DoubleValue(-1.5e300)),
+            Some(Any::BytesValue(vec![0, 255, 254, 1])),
+            Some(Any::IntValue(i64::MIN)),
+            Some(Any::IntValue(i64::MAX)),
+            None,
+        ];
+        let attributes = values.map(|value| opentelemetry_proto::tonic::common::v1::KeyValue {
+            key: "a \"key\"".to_owned(),
+            value: Some(AnyValue { value }),
+            ..Default::default()
+        });
+        let span_id = vec![1, 2, 3, 4, 5, 6, 7, 0xf8];
+        let record = LogRecord { attributes: attributes.to_vec(), span_id, ..Default::default() };
+        let back = decode(&encode(&record.encode_to_vec()));
+        assert_eq!((back.attributes, back.span_id), (record.attributes, record.span_id));
     }
 
     #[test]
@@ -282,21 +292,13 @@ mod tests {
     #[test]
     fn hostile_names_stay_data() {
         let hostile = b"\x1b[2J\r\n\"}]}\\u0041\\\x00\x7f\xff\xfe\xe2\x80\xae\xe2\x80\xa8'";
-        let event = samples::hostile(hostile);
-        let line = encode(&event);
-        assert!(!line.contains(&0x1b) && line.iter().filter(|&&b| b == b'\n').count() == 1, "{}", line.escape_ascii());
+        let line = encode(&written(&samples::hostile(hostile)));
+        assert!(!line.contains(&0x1b) && !line.contains(&b'\n'), "{}", line.escape_ascii());
         let record = decode(&line);
         let name = record.attributes.iter().find(|a| a.key == "linux.kernel_module.name").expect("it has a name");
         let text = crate::event::Text::from_bytes(hostile);
-        assert_eq!(name.value, Some(expected_value(&Value::from(&text))));
+        let expected = AnyValue { value: Some(any_value::Value::StringValue(text.as_str().to_owned())) };
+        assert_eq!(name.value, Some(expected));
         assert_eq!(text.bytes(), hostile);
-    }
-
-    #[test]
-    fn the_severity_is_the_one_that_was_asked_for() {
-        let mut line = vec![];
-        OtlpJson::new(&Resource::default()).encode(&samples::load(), Severity::Fatal, &mut line);
-        let text = String::from_utf8_lossy(&line);
-        assert!(text.contains(r#""severityNumber":21,"severityText":"FATAL""#), "{text}");
     }
 }

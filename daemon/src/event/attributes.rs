@@ -1,7 +1,7 @@
 //! An event as attributes of the registry: their names and values, no wire format yet.
 
 use std::{
-    borrow::Cow,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -12,34 +12,70 @@ use super::{Event, File, HookState, ModuleFacts, Process, ProcessId, Text, Verdi
 /// Where attributes go.
 pub type Attributes<'v> = &'v mut dyn FnMut(&'static str, Value<'_>);
 
-/// An attribute's value: what OpenTelemetry's AnyValue can hold of what we need.
-#[derive(Debug, Clone, PartialEq)]
+/// Where the items of an array go.
+pub type Items<'v> = &'v mut dyn FnMut(Value<'_>);
+
+/// An attribute's value: what OpenTelemetry's AnyValue can hold of what we need. It borrows everything: an event has some fifty
+/// attributes, and a tree of them would be built only to be thrown away.
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// A string.
-    String(Cow<'a, str>),
+    String(&'a str),
+    /// A string that is made where it is needed.
+    Format(fmt::Arguments<'a>),
     /// An integer.
     Int(i64),
     /// A truth.
     Bool(bool),
-    /// Several.
-    Array(Vec<Self>),
-    /// Names and values.
-    Map(Vec<(&'static str, Self)>),
+    /// Several: calls back with each.
+    Array(&'a dyn Fn(Items<'_>)),
+    /// Names and values: calls back with each.
+    Map(&'a dyn Fn(Attributes<'_>)),
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String(text) => text.fmt(f),
+            Self::Format(text) => text.to_string().fmt(f),
+            Self::Int(int) => int.fmt(f),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::Array(each) => {
+                let mut list = f.debug_list();
+                each(&mut |value| {
+                    list.entry(&value);
+                });
+                list.finish()
+            }
+            Self::Map(each) => {
+                let mut map = f.debug_map();
+                each(&mut |name, value| {
+                    map.entry(&name, &value);
+                });
+                map.finish()
+            }
+        }
+    }
 }
 
 impl<'a> From<&'a str> for Value<'a> {
     fn from(v: &'a str) -> Self {
-        Self::String(v.into())
+        Self::String(v)
     }
 }
-impl From<String> for Value<'_> {
-    fn from(v: String) -> Self {
-        Self::String(v.into())
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(v: &'a String) -> Self {
+        Self::String(v)
     }
 }
 impl<'a> From<&'a Text> for Value<'a> {
     fn from(v: &'a Text) -> Self {
-        v.as_str().into()
+        Self::String(v.as_str())
+    }
+}
+impl<'a> From<fmt::Arguments<'a>> for Value<'a> {
+    fn from(v: fmt::Arguments<'a>) -> Self {
+        Self::Format(v)
     }
 }
 impl From<bool> for Value<'_> {
@@ -63,11 +99,6 @@ impl From<u64> for Value<'_> {
         Self::Int(v.cast_signed())
     }
 }
-impl<'a, T: Into<Value<'a>>> FromIterator<T> for Value<'a> {
-    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        Self::Array(values.into_iter().map(Into::into).collect())
-    }
-}
 
 /// Calls the visitor, leaving out what there is none of.
 struct Put<'v>(Attributes<'v>);
@@ -81,6 +112,9 @@ impl Put<'_> {
             self.set(name, value);
         }
     }
+    fn each<'a, T: Into<Value<'a>>>(&mut self, name: &'static str, values: impl IntoIterator<Item = T> + Clone) {
+        self.set(name, Value::Array(&|put| values.clone().into_iter().for_each(|v| put(v.into()))));
+    }
     /// Flags that say something only where they are true.
     fn when(&mut self, name: &'static str, flag: bool) {
         if flag {
@@ -91,14 +125,14 @@ impl Put<'_> {
 
 pub(super) fn but_process(event: &Event, visit: Attributes<'_>) {
     let mut put = Put(visit);
-    put.set(otel::LOG_RECORD_UID, event.id().to_string());
+    put.set(otel::LOG_RECORD_UID, format_args!("{}", event.id()));
     what(event, &mut put);
     put.set(names::BOOT_TIME, event.time.boot);
-    put.set(names::EPOCH, event.origin.epoch_text());
+    put.set(names::EPOCH, format_args!("{:016x}", event.origin.epoch));
     put.set(names::CPU, event.origin.cpu);
     put.set(names::SEQUENCE, event.origin.sequence);
     if !event.missing.is_empty() {
-        put.set(names::MISSING, event.missing.iter().map(String::as_str).collect::<Value<'_>>());
+        put.each(names::MISSING, &event.missing);
     }
 }
 
@@ -111,7 +145,7 @@ fn what(event: &Event, put: &mut Put<'_>) {
         What::Helper(h) => {
             put.maybe(names::MODULE_ALIAS, h.alias.as_ref());
             put.set(names::HELPER_PATH, &h.path);
-            put.set(names::HELPER_ARGUMENTS, h.arguments.iter().collect::<Value<'_>>());
+            put.each(names::HELPER_ARGUMENTS, &h.arguments);
             put.maybe(names::HELPER_PID, h.task);
             put.set(names::HELPER_WAITED_FOR, h.waited_for);
             put.maybe(names::HELPER_EXIT_STATUS, h.exit_status);
@@ -140,7 +174,7 @@ fn what(event: &Event, put: &mut Put<'_>) {
             errno(l.outcome.errno(), put);
             put.maybe(names::MODULE_SYSCALL, l.syscall.map(super::Syscall::name));
             put.when(names::MODULE_SYSCALL_COMPAT, l.compat);
-            put.set(names::MODULE_FLAGS, l.flags.names().into_iter().collect::<Value<'_>>());
+            put.each(names::MODULE_FLAGS, &l.flags.names());
             put.maybe(names::MODULE_SOURCE, l.source.map(super::LoadSource::name));
             of_file(l.file.as_ref(), put);
             put.maybe(names::MODULE_IMAGE_SIZE, l.image_size);
@@ -160,7 +194,7 @@ fn what(event: &Event, put: &mut Put<'_>) {
             }
             errno(u.outcome.errno(), put);
             put.set(names::MODULE_SYSCALL, super::Syscall::DeleteModule.name());
-            put.set(names::MODULE_FLAGS, u.flags.names().into_iter().collect::<Value<'_>>());
+            put.each(names::MODULE_FLAGS, &u.flags.names());
             of_module(u.module.as_ref(), put);
             put.maybe(names::MODULE_DURATION, u.duration);
         }
@@ -168,7 +202,7 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.set(otel::SERVICE_VERSION, s.version);
             put.set(otel::OS_VERSION, &s.kernel);
         }
-        What::Coverage(c) => put.set(names::HOOKS, Value::Array(c.hooks.iter().map(of_hook).collect())),
+        What::Coverage(c) => put.set(names::HOOKS, Value::Array(&|put| c.hooks.iter().for_each(|h| of_hook(h, put)))),
         What::Lost(l) => {
             put.set(names::LOST_EVENT, l.event);
             put.set(names::LOST_RECORD, l.record);
@@ -183,30 +217,38 @@ fn what(event: &Event, put: &mut Put<'_>) {
     }
 }
 
-fn of_hook(hook: &super::HookStatus) -> Value<'_> {
-    let mut map = vec![("hook", Value::from(hook.name))];
-    match &hook.state {
-        HookState::Attached { symbol } => {
-            map.extend([("state", "attached".into()), ("symbol", symbol.as_str().into())]);
+fn of_hook(hook: &super::HookStatus, put: Items<'_>) {
+    put(Value::Map(&|put| {
+        let mut put = Put(put);
+        put.set("hook", hook.name);
+        match &hook.state {
+            HookState::Attached { symbol } => {
+                put.set("state", "attached");
+                put.set("symbol", symbol);
+            }
+            HookState::Fallback { reason, by } => {
+                put.set("state", "fallback");
+                put.set("by", *by);
+                put.set("reason", reason);
+            }
+            HookState::Missing { reason, costs } => {
+                put.set("state", "missing");
+                put.set("costs", *costs);
+                put.set("reason", reason);
+            }
+            HookState::NotNeeded { reason } => {
+                put.set("state", "not_needed");
+                put.set("reason", reason);
+            }
         }
-        HookState::Fallback { reason, by } => {
-            map.extend([("state", "fallback".into()), ("by", (*by).into()), ("reason", reason.as_str().into())]);
-        }
-        HookState::Missing { reason, costs } => {
-            map.extend([("state", "missing".into()), ("costs", (*costs).into()), ("reason", reason.as_str().into())]);
-        }
-        HookState::NotNeeded { reason } => {
-            map.extend([("state", "not_needed".into()), ("reason", reason.as_str().into())]);
-        }
-    }
-    Value::Map(map)
+    }));
 }
 
 /// `error.type` is the errno's name, as the semantic conventions want a low-cardinality class of error.
 fn errno(errno: Option<i32>, put: &mut Put<'_>) {
     put.maybe(names::MODULE_ERRNO, errno);
     if let Some(errno) = errno.filter(|&e| e != 0) {
-        put.set(otel::ERROR_TYPE, errno_name(errno));
+        put.set(otel::ERROR_TYPE, &errno_name(errno));
     }
 }
 
@@ -234,11 +276,11 @@ fn of_file(file: Option<&File>, put: &mut Put<'_>) {
     put.set(otel::FILE_PATH, &file.path);
     put.when(names::MODULE_PATH_CUT, file.path_cut);
     // strings, by the semantic conventions
-    put.set(otel::FILE_INODE, file.inode.to_string());
-    put.set(otel::FILE_MODE, format!("{:04o}", file.mode & 0o7777));
-    put.set(otel::FILE_OWNER_ID, file.uid.to_string());
+    put.set(otel::FILE_INODE, format_args!("{}", file.inode));
+    put.set(otel::FILE_MODE, format_args!("{:04o}", file.mode & 0o7777));
+    put.set(otel::FILE_OWNER_ID, format_args!("{}", file.uid));
     put.set(otel::FILE_SIZE, file.size);
-    put.set(names::MODULE_DEVICE, format!("{}:{}", file.device.0, file.device.1));
+    put.set(names::MODULE_DEVICE, format_args!("{}:{}", file.device.0, file.device.1));
     put.set(names::MODULE_LINKS, file.links);
 }
 
@@ -248,18 +290,23 @@ fn of_module(module: Option<&ModuleFacts>, put: &mut Put<'_>) {
     put.maybe(names::MODULE_SRCVERSION, module.srcversion.as_ref());
     if let Some(taints) = module.taints {
         put.set(names::MODULE_TAINTS_MASK, taints.0);
-        put.set(names::MODULE_TAINTS_LETTERS, taints.letters());
-        put.set(names::MODULE_TAINTS_NAMES, taints.names().into_iter().collect::<Value<'_>>());
+        put.set(names::MODULE_TAINTS_LETTERS, &taints.letters());
+        put.each(names::MODULE_TAINTS_NAMES, &taints.names());
     }
     put.maybe(names::MODULE_SIGNATURE_OK, module.sig_ok);
 }
 
-fn time_text(wall: u64) -> String {
-    humantime::format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall)).to_string()
+fn time(wall: u64) -> impl fmt::Display {
+    humantime::format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(wall))
 }
 
-fn exec_id(boot_id: &str, id: ProcessId) -> String {
-    format!("{boot_id}:{}:{}", id.start, id.pid)
+/// `linux.process.exec_id`.
+struct ExecId<'a>(&'a str, ProcessId);
+
+impl fmt::Display for ExecId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.0, self.1.start, self.1.pid)
+    }
 }
 
 pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>) {
@@ -272,15 +319,15 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.maybe(otel::PROCESS_EXECUTABLE_PATH, process.executable.as_ref());
     put.when(names::PROCESS_EXECUTABLE_DELETED, process.executable_deleted);
     if let Some(arguments) = &process.arguments {
-        put.set(otel::PROCESS_COMMAND_ARGS, arguments.list.iter().collect::<Value<'_>>());
+        put.each(otel::PROCESS_COMMAND_ARGS, &arguments.list);
         if arguments.cut {
             put.set(names::PROCESS_ARGUMENTS_CUT, true);
             put.set(names::PROCESS_ARGUMENTS_LENGTH, arguments.length);
         }
     }
     put.maybe(otel::PROCESS_WORKING_DIRECTORY, process.working_directory.as_ref());
-    put.set(otel::PROCESS_CREATION_TIME, time_text(process.started));
-    put.set(names::PROCESS_EXEC_ID, exec_id(boot_id, process.id));
+    put.set(otel::PROCESS_CREATION_TIME, format_args!("{}", time(process.started)));
+    put.set(names::PROCESS_EXEC_ID, format_args!("{}", ExecId(boot_id, process.id)));
     // the semantic conventions' `user` is the effective one
     put.set(otel::PROCESS_USER_ID, process.euid);
     put.maybe(otel::PROCESS_USER_NAME, process.effective_user.as_ref());
@@ -291,7 +338,7 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.maybe(names::PROCESS_LOGIN_USER_ID, process.login_uid);
     put.maybe(names::PROCESS_LOGIN_USER_NAME, process.login_user.as_ref());
     put.maybe(names::PROCESS_AUDIT_SESSION, process.audit_session);
-    put.set(names::PROCESS_CAPABILITIES, format!("{:016x}", process.capabilities));
+    put.set(names::PROCESS_CAPABILITIES, format_args!("{:016x}", process.capabilities));
     put.set(names::PROCESS_CGROUP_ID, process.cgroup.id);
     put.maybe(names::PROCESS_CGROUP_PATH, process.cgroup.path.as_ref());
     put.maybe(names::PROCESS_NAMESPACE_USER, process.namespaces.user);
@@ -301,23 +348,24 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.when(names::PROCESS_KERNEL_THREAD, process.kernel_thread);
     if let Some(parent) = process.parent() {
         put.set(otel::PROCESS_PARENT_PID, parent.id.pid);
-        put.set(names::PARENT_EXEC_ID, exec_id(boot_id, parent.id));
+        put.set(names::PARENT_EXEC_ID, format_args!("{}", ExecId(boot_id, parent.id)));
         put.set(names::PARENT_COMM, &parent.comm);
         put.maybe(names::PARENT_EXECUTABLE_PATH, parent.executable.as_ref());
         put.set(names::PARENT_USER_ID, parent.uid);
-        put.set(names::PARENT_CREATION_TIME, time_text(parent.started));
+        put.set(names::PARENT_CREATION_TIME, format_args!("{}", time(parent.started)));
     }
     if !process.ancestors.is_empty() {
-        let map = |a: &super::Ancestor| {
-            let mut map = vec![
-                (otel::PROCESS_PID, a.id.pid.into()),
-                (otel::PROCESS_CREATION_TIME, time_text(a.started).into()),
-                (otel::PROCESS_REAL_USER_ID, a.uid.into()),
-                (otel::THREAD_NAME, a.comm.as_str().to_owned().into()),
-            ];
-            map.extend(a.executable.as_ref().map(|e| (otel::PROCESS_EXECUTABLE_PATH, e.as_str().to_owned().into())));
-            Value::Map(map)
-        };
-        put.set(names::ANCESTORS, Value::Array(process.ancestors.iter().map(map).collect()));
+        put.set(names::ANCESTORS, Value::Array(&|put| process.ancestors.iter().for_each(|a| of_ancestor(a, put))));
     }
+}
+
+fn of_ancestor(ancestor: &super::Ancestor, put: Items<'_>) {
+    put(Value::Map(&|put| {
+        let mut put = Put(put);
+        put.set(otel::PROCESS_PID, ancestor.id.pid);
+        put.set(otel::PROCESS_CREATION_TIME, format_args!("{}", time(ancestor.started)));
+        put.set(otel::PROCESS_REAL_USER_ID, ancestor.uid);
+        put.set(otel::THREAD_NAME, &ancestor.comm);
+        put.maybe(otel::PROCESS_EXECUTABLE_PATH, ancestor.executable.as_ref());
+    }));
 }

@@ -16,7 +16,7 @@ pub struct Timestamps {
 }
 
 /// Which record of the kernel an event comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// /proc/sys/kernel/random/boot_id: makes the ids below unique among hosts and boots.
     pub boot_id: Arc<str>,
@@ -29,23 +29,22 @@ pub struct Origin {
 }
 
 /// `log.record.uid`: boot, epoch, CPU, sequence and event, as they are. A hash of them would say less and cost more.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RecordId(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordId<'a> {
+    origin: &'a Origin,
+    event_name: &'a str,
+}
 
 /// OpenTelemetry TraceId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId(Uuid);
 
 impl Origin {
-    fn id(&self, purpose: &str) -> String {
-        format!("{}:{:x}:{:x}:{:x}:{purpose}", self.boot_id, self.epoch, self.cpu, self.sequence)
-    }
-
     /// The id of the log record about `event_name` that comes from here. One kernel record can give several events of different
     /// names, never two of one name.
     #[must_use]
-    pub fn record_id(&self, event_name: &str) -> RecordId {
-        RecordId(self.id(event_name.rsplit('.').next().unwrap_or(event_name)))
+    pub const fn record_id<'a>(&'a self, event_name: &'a str) -> RecordId<'a> {
+        RecordId { origin: self, event_name }
     }
 
     /// The trace that begins here: the boot's id, which is random, with the place mixed in.
@@ -59,17 +58,21 @@ impl Origin {
         }
         TraceId(Uuid::from_u64_pair(boot.0 ^ self.epoch, place ^ place >> 31))
     }
+}
 
-    /// `kmodtrail.epoch`.
-    #[must_use]
-    pub fn epoch_text(&self) -> String {
-        format!("{:016x}", self.epoch)
+impl fmt::Display for RecordId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { boot_id, epoch, cpu, sequence } = self.origin;
+        let purpose = self.event_name.rsplit('.').next().unwrap_or(self.event_name);
+        write!(f, "{boot_id}:{epoch:x}:{cpu:x}:{sequence:x}:{purpose}")
     }
 }
 
-impl fmt::Display for RecordId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl TraceId {
+    /// As OTLP has it.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
     fn every_place_has_a_trace_and_a_record_id_of_its_own() {
         let place = |boot: &str, epoch, cpu, sequence| {
             let origin = Origin { boot_id: boot.into(), epoch, cpu, sequence };
-            (origin.trace_id(), origin.record_id("linux.kernel_module.load"))
+            (origin.trace_id(), origin.record_id("linux.kernel_module.load").to_string())
         };
         let boots = ["5d8b4ed3-4a4c-4b25-93ac-0b3c5dd3a3c1", "0f2f7b9e-2f58-4f0e-8b11-6c7d4f6a9b20"];
         let mut traces = HashSet::new();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{What, names, samples};
-use crate::event::Value;
+use crate::event::{Items, Value};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,13 +136,20 @@ fn events() -> BTreeMap<String, BTreeMap<String, bool>> {
 }
 
 fn fits(r#type: &Type, value: &Value<'_>) -> bool {
+    let every = |each: &dyn Fn(Items<'_>), fits: fn(&Value<'_>) -> bool| {
+        let mut all = true;
+        each(&mut |value| all &= fits(&value));
+        all
+    };
+    let is_text = |value: &Value<'_>| matches!(value, Value::String(_) | Value::Format(_));
     match (r#type, value) {
         (Type::Members { members }, Value::String(text)) => members.iter().any(|m| m.value == *text),
         (Type::Simple(name), value) => match (name.as_str(), value) {
-            ("string", Value::String(_)) | ("int", Value::Int(_)) | ("boolean", Value::Bool(_)) => true,
-            ("string[]", Value::Array(items)) => items.iter().all(|i| matches!(i, Value::String(_))),
+            ("string", value) => is_text(value),
+            ("int", Value::Int(_)) | ("boolean", Value::Bool(_)) => true,
+            ("string[]", Value::Array(items)) => every(*items, is_text),
             // arrays of maps: OpenTelemetry's complex attributes have no other type
-            ("any", Value::Array(items)) => items.iter().all(|i| matches!(i, Value::Map(_))),
+            ("any", Value::Array(items)) => every(*items, |value| matches!(value, Value::Map(_))),
             _ => false,
         },
         (Type::Members { .. }, _) => false,

@@ -1,13 +1,14 @@
 //! From events to sinks.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use super::Print;
 use crate::{
-    config::{Config, Encoding},
-    encode::Encoders,
+    config::Config,
+    encode::Encoder,
     enrich::Enrich,
-    event::{Event, Severity},
+    event::Event,
+    record::{self, Record},
     resource::Resource,
     route::{Delivery, Routes},
     sink::{OpenError, Sink},
@@ -29,8 +30,9 @@ pub struct Figures {
 pub struct Pipeline {
     enrich: Enrich,
     routes: Routes,
-    encoders: Encoders,
-    sinks: Vec<Sink>,
+    writer: record::Writer,
+    resource: Arc<[u8]>,
+    sinks: Vec<(Sink, Encoder)>,
     print: Option<Print>,
     events: u64,
     scratch: Scratch,
@@ -40,28 +42,8 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 struct Scratch {
     deliveries: Vec<Delivery>,
+    record: Vec<u8>,
     encoded: Vec<u8>,
-    done: Vec<(Encoding, Severity, Range<usize>)>,
-}
-
-impl Scratch {
-    /// Where in `encoded` the event stands in this encoding; it is encoded once, however many sinks want it.
-    fn encode(
-        &mut self,
-        encoders: &mut Encoders,
-        encoding: Encoding,
-        event: &Event,
-        severity: Severity,
-    ) -> Range<usize> {
-        if let Some((.., range)) = self.done.iter().find(|(e, s, _)| (*e, *s) == (encoding, severity)) {
-            return range.clone();
-        }
-        let begin = self.encoded.len();
-        encoders.encode(encoding, event, severity, &mut self.encoded);
-        let range = begin..self.encoded.len();
-        self.done.push((encoding, severity, range.clone()));
-        range
-    }
 }
 
 impl Pipeline {
@@ -77,8 +59,9 @@ impl Pipeline {
         Ok(Self {
             enrich: Enrich::default(),
             routes: Routes::new(config),
-            encoders: Encoders::new(&resource),
-            sinks: config.sinks.iter().map(Sink::open).collect::<Result<_, _>>()?,
+            writer: record::Writer::default(),
+            resource: record::resource(&resource).into(),
+            sinks: config.sinks.iter().map(|s| Ok((Sink::open(s)?, s.encoding.into()))).collect::<Result<_, _>>()?,
             print,
             events: 0,
             scratch: Scratch::default(),
@@ -90,15 +73,19 @@ impl Pipeline {
         self.enrich.enrich(events);
         for event in &*events {
             self.events += 1;
-            let Scratch { deliveries, encoded, done } = &mut self.scratch;
+            let Scratch { deliveries, record, encoded } = &mut self.scratch;
             self.routes.route(event, deliveries);
-            encoded.clear();
-            done.clear();
-            for i in 0..self.scratch.deliveries.len() {
-                let Delivery { sink, severity } = self.scratch.deliveries[i];
-                let sink = &mut self.sinks[sink.0];
-                let range = self.scratch.encode(&mut self.encoders, sink.encoding(), event, severity);
-                sink.push(&self.scratch.encoded[range]);
+            record.clear();
+            self.writer.write(event, record);
+            let mut record = Record::parse(record).expect("we have just written it");
+            for Delivery { sink, severity } in &*deliveries {
+                let (sink, encoder) = &mut self.sinks[sink.0];
+                record.severity = *severity as u8;
+                record.severity_text = severity.text();
+                encoded.clear();
+                encoder.encode(&self.resource, &record, encoded);
+                encoded.push(b'\n');
+                sink.push(encoded);
             }
             if let Some(print) = &mut self.print {
                 print.push(event);
@@ -115,7 +102,7 @@ impl Pipeline {
 
     /// Tries to deliver what waits.
     pub fn deliver(&mut self) {
-        for sink in &mut self.sinks {
+        for (sink, _) in &mut self.sinks {
             sink.deliver();
         }
     }
@@ -123,12 +110,12 @@ impl Pipeline {
     /// A sink can't take what it has: nothing more may be taken.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        self.sinks.iter().any(Sink::is_stuck)
+        self.sinks.iter().any(|(s, _)| s.is_stuck())
     }
 
     /// Opens again what may have been rotated away.
     pub fn reopen(&mut self) {
-        for sink in &mut self.sinks {
+        for (sink, _) in &mut self.sinks {
             sink.reopen();
         }
     }
@@ -138,13 +125,13 @@ impl Pipeline {
     pub fn figures(&self) -> Figures {
         Figures {
             events: self.events,
-            delivered: self.sinks.iter().map(Sink::delivered).sum(),
-            waiting: self.sinks.iter().map(Sink::waiting).sum(),
+            delivered: self.sinks.iter().map(|(s, _)| s.delivered()).sum(),
+            waiting: self.sinks.iter().map(|(s, _)| s.waiting()).sum(),
         }
     }
 
     /// Names of the sinks for which records wait, and how many.
     pub fn waiting(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.sinks.iter().map(|s| (s.name(), s.waiting())).filter(|&(_, waiting)| waiting > 0)
+        self.sinks.iter().map(|(s, _)| (s.name(), s.waiting())).filter(|&(_, waiting)| waiting > 0)
     }
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Verdict;
+use super::Appended;
 
 /// A file that is open for appending.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ impl FileSink {
         Ok(())
     }
 
-    /// Appends `lines`, each of which ends with a newline. After [`Verdict::Retry`] the next call must begin with what was left.
-    pub fn append(&mut self, lines: &[u8]) -> Verdict {
+    /// Appends `lines`, each of which ends with a newline. After [`Appended::Retry`] the next call must begin with what was left.
+    pub fn append(&mut self, lines: &[u8]) -> Appended {
         let begin = self.torn;
         let mut done = begin;
         let why = loop {
@@ -62,7 +62,7 @@ impl FileSink {
             }
             if done == lines.len() {
                 self.torn = 0;
-                return Verdict::Delivered;
+                return Appended::Delivered;
             }
         };
         let whole = lines[..done].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
@@ -71,7 +71,7 @@ impl FileSink {
         if cut > 0 && self.cut_off(cut as u64).is_ok() {
             self.torn -= cut;
         }
-        Verdict::Retry { whole, why }
+        Appended::Retry { whole, why }
     }
 
     /// Takes the last bytes away again, unless somebody else has appended something since.
@@ -129,8 +129,8 @@ mod tests {
         fs::read_to_string(path).expect("the file can be read")
     }
 
-    fn delivered(verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Delivered)
+    fn delivered(verdict: &Appended) -> bool {
+        matches!(verdict, Appended::Delivered)
     }
 
     #[test]

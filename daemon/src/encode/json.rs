@@ -1,0 +1,143 @@
+//! Flat JSON: one object per record, its attributes by their full names beside those of the resource, as Splunk and Elasticsearch index it.
+//!
+//! What is no attribute is named as Elastic Common Schema and most pipelines want it: `@timestamp` and `message`; the rest as
+//! OpenTelemetry's log data model does, in snake case.
+
+use std::{
+    io::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use humantime::format_rfc3339_nanos;
+
+use super::otlp_json::{hex, number, raw, string};
+use crate::record::{Record, Value, resource_attributes};
+
+pub(super) fn encode(resource: &[u8], record: &Record<'_>, out: &mut Vec<u8>) {
+    let [time, observed] = [record.time, record.observed]
+        .map(|nanoseconds| format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)));
+    write!(out, r#"{{"@timestamp":"{time}","observed_timestamp":"{observed}","severity_number":"#)
+        .expect("writing to a Vec does not fail");
+    number(out, record.severity);
+    raw(out, r#","severity_text":"#);
+    string(out, record.severity_text);
+    raw(out, r#","event.name":"#);
+    string(out, record.event_name);
+    raw(out, r#","message":"#);
+    string(out, record.body);
+    if !record.trace_id.is_empty() {
+        raw(out, r#","trace_id":""#);
+        hex(out, record.trace_id);
+        raw(out, r#"""#);
+    }
+    if !record.span_id.is_empty() {
+        raw(out, r#","span_id":""#);
+        hex(out, record.span_id);
+        raw(out, r#"""#);
+    }
+    // what a record says of itself comes before what all of this host's say
+    let of_resource = resource_attributes(resource).filter(|(name, _)| record.get(name).is_none());
+    members(out, of_resource.chain(record.attributes()));
+    raw(out, "}");
+}
+
+/// Members behind others.
+fn members<'a>(out: &mut Vec<u8>, attributes: impl Iterator<Item = (&'a str, Value<'a>)>) {
+    for (name, value) in attributes {
+        raw(out, ",");
+        string(out, name);
+        raw(out, ":");
+        any(out, value);
+    }
+}
+
+fn any(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Empty => raw(out, "null"),
+        Value::String(text) => string(out, text),
+        Value::Bool(true) => raw(out, "true"),
+        Value::Bool(false) => raw(out, "false"),
+        Value::Int(int) => number(out, int),
+        // JSON has no infinity
+        Value::Double(double) if !double.is_finite() => raw(out, "null"),
+        Value::Double(double) => raw(out, &double.to_string()),
+        Value::Bytes(bytes) => {
+            raw(out, r#"""#);
+            hex(out, bytes);
+            raw(out, r#"""#);
+        }
+        Value::Array(values) => {
+            raw(out, "[");
+            for (i, value) in values.into_iter().enumerate() {
+                if i > 0 {
+                    raw(out, ",");
+                }
+                any(out, value);
+            }
+            raw(out, "]");
+        }
+        Value::Map(map) => {
+            raw(out, "{");
+            for (i, (name, value)) in map.enumerate() {
+                raw(out, if i == 0 { "" } else { "," });
+                string(out, name);
+                raw(out, ":");
+                any(out, value);
+            }
+            raw(out, "}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{event::samples, record, resource::Resource};
+
+    fn encoded(event: &crate::event::Event) -> serde_json::Value {
+        let mut resource = Resource::default();
+        resource.set("host.name", "h\"ost");
+        resource.set("service.version", "of the resource");
+        let resource: Arc<[u8]> = record::resource(&resource).into();
+        let mut bytes = Vec::new();
+        record::Writer::default().write(event, &mut bytes);
+        let mut out = Vec::new();
+        encode(&resource, &Record::parse(&bytes).expect("we wrote it"), &mut out);
+        assert!(!out.contains(&b'\n'), "one line");
+        let text = String::from_utf8(out).expect("JSON is UTF-8");
+        assert_eq!(text.matches(r#""service.version":"#).count(), 1, "no member is there twice: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    #[test]
+    fn every_attribute_is_a_member_under_its_own_name() {
+        for event in samples::all() {
+            let json = encoded(&event);
+            assert_eq!(json["event.name"], event.what.name());
+            assert_eq!(json["message"], event.sentence());
+            assert_eq!(json["severity_text"], event.severity().text());
+            assert_eq!(json["host.name"], "h\"ost");
+            event.attributes(&mut |name, _| assert!(json.get(name).is_some(), "{name}: {json}"));
+        }
+    }
+
+    #[test]
+    fn integers_truths_lists_and_maps_are_json_s_own_and_times_can_be_read() {
+        let event = samples::load();
+        let json = encoded(&event);
+        assert!(json["process.pid"].is_i64() && json["linux.kernel_module.signature.ok"].is_boolean(), "{json}");
+        assert!(json["linux.kernel_module.taints.names"].is_array(), "{json}");
+        assert_eq!(json["linux.process.ancestors"][0]["thread.name"], "bash");
+        let time = json["@timestamp"].as_str().and_then(|t| humantime::parse_rfc3339(t).ok()).expect("it is a time");
+        assert_eq!(time, SystemTime::UNIX_EPOCH + Duration::from_nanos(event.time.wall));
+    }
+
+    #[test]
+    fn what_a_record_says_itself_comes_before_the_resource() {
+        let started = samples::all().into_iter().find(|e| e.what.name() == "kmodtrail.started").expect("a sample");
+        assert_eq!(encoded(&started)["service.version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(encoded(&samples::load())["service.version"], "of the resource");
+    }
+}

@@ -1,0 +1,142 @@
+//! A record: an event as the spool keeps it and sinks get it, one OTLP `LogRecord` in protobuf.
+//!
+//! It is written once, straight from the event, and read where it lies: routes look at a few of its attributes, the encoding `otlp_proto` copies it,
+//! the others walk over it. Nothing builds a tree of it.
+
+mod value;
+pub(crate) mod wire;
+mod write;
+
+use self::wire::{Field, Fields};
+pub use self::{
+    value::{Attributes, List, Value},
+    write::{Writer, resource},
+};
+
+/// Numbers of the fields, opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto.
+mod number {
+    pub(super) mod log_record {
+        pub(in super::super) const TIME: u32 = 1;
+        pub(in super::super) const SEVERITY_NUMBER: u32 = 2;
+        pub(in super::super) const SEVERITY_TEXT: u32 = 3;
+        pub(in super::super) const BODY: u32 = 5;
+        pub(in super::super) const ATTRIBUTES: u32 = 6;
+        pub(in super::super) const TRACE_ID: u32 = 9;
+        pub(in super::super) const SPAN_ID: u32 = 10;
+        pub(in super::super) const OBSERVED_TIME: u32 = 11;
+        pub(in super::super) const EVENT_NAME: u32 = 12;
+    }
+    pub(super) mod any_value {
+        pub(in super::super) const STRING: u32 = 1;
+        pub(in super::super) const BOOL: u32 = 2;
+        pub(in super::super) const INT: u32 = 3;
+        pub(in super::super) const DOUBLE: u32 = 4;
+        pub(in super::super) const ARRAY: u32 = 5;
+        pub(in super::super) const MAP: u32 = 6;
+        pub(in super::super) const BYTES: u32 = 7;
+    }
+    /// Of ArrayValue, KeyValueList and Resource alike.
+    pub(super) const VALUES: u32 = 1;
+    /// Of KeyValue.
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+}
+
+/// Bytes that are no `LogRecord`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are no OTLP LogRecord")]
+pub struct Malformed;
+
+/// A view of the bytes of one `LogRecord`.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// All of it, as it is.
+    pub bytes: &'a [u8],
+    /// `time_unix_nano`: when it happened, nanoseconds since the epoch of Unix.
+    pub time: u64,
+    /// `observed_time_unix_nano`: when the daemon saw it.
+    pub observed: u64,
+    /// SeverityNumber: 1 to 24, 0 where nobody said.
+    pub severity: u8,
+    /// `severity_text`
+    pub severity_text: &'a str,
+    /// EventName
+    pub event_name: &'a str,
+    /// The body's text.
+    pub body: &'a str,
+    /// 16 bytes, or none.
+    pub trace_id: &'a [u8],
+    /// 8 bytes, or none.
+    pub span_id: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Looks through the bytes once. What a newer protocol adds is passed over.
+    ///
+    /// # Errors
+    /// Where they are no `LogRecord`.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        use number::log_record as log;
+        let mut record = Self {
+            bytes,
+            time: 0,
+            observed: 0,
+            severity: 0,
+            severity_text: "",
+            event_name: "",
+            body: "",
+            trace_id: &[],
+            span_id: &[],
+        };
+        let text = |bytes| str::from_utf8(bytes).map_err(|_| Malformed);
+        let mut fields = Fields::new(bytes);
+        while let Some((number, field)) = fields.next()? {
+            match (number, field) {
+                (log::TIME, Field::Fixed64(time)) => record.time = time,
+                (log::OBSERVED_TIME, Field::Fixed64(time)) => record.observed = time,
+                (log::SEVERITY_NUMBER, Field::Varint(number)) => record.severity = number.try_into().unwrap_or(0),
+                (log::SEVERITY_TEXT, Field::Bytes(bytes)) => record.severity_text = text(bytes)?,
+                (log::EVENT_NAME, Field::Bytes(bytes)) => record.event_name = text(bytes)?,
+                (log::TRACE_ID, Field::Bytes(bytes)) => record.trace_id = bytes,
+                (log::SPAN_ID, Field::Bytes(bytes)) => record.span_id = bytes,
+                (log::BODY, Field::Bytes(bytes)) => {
+                    if let Value::String(text) = Value::parse(bytes)? {
+                        record.body = text;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(record)
+    }
+
+    /// The attributes, in their order.
+    #[must_use]
+    pub const fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.bytes, number::log_record::ATTRIBUTES)
+    }
+
+    /// The attribute of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value<'a>> {
+        self.attributes().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// `log.record.uid`: the same on every try to deliver it; empty where there is none.
+    #[must_use]
+    pub fn uid(&self) -> &'a str {
+        match self.get(opentelemetry_semantic_conventions::attribute::LOG_RECORD_UID) {
+            Some(Value::String(uid)) => uid,
+            _ => "",
+        }
+    }
+}
+
+/// The attributes of an encoded `Resource`, as [`resource`] makes it.
+#[must_use]
+pub const fn resource_attributes(resource: &[u8]) -> Attributes<'_> {
+    Attributes::new(resource, number::VALUES)
+}
+
+#[cfg(test)]
+mod tests;

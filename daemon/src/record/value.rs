@@ -1,0 +1,119 @@
+//! Attributes and their values, read in place.
+
+use super::{
+    Malformed, number,
+    wire::{Field, Fields},
+};
+
+/// An attribute's value: AnyValue.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing.
+    Empty,
+    /// A string.
+    String(&'a str),
+    /// A truth.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Several.
+    Array(List<'a>),
+    /// Names and values.
+    Map(Attributes<'a>),
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        use number::any_value as any;
+        let mut value = Self::Empty;
+        let mut fields = Fields::new(bytes);
+        while let Some(field) = fields.next()? {
+            value = match field {
+                (any::STRING, Field::Bytes(bytes)) => Self::String(str::from_utf8(bytes).map_err(|_| Malformed)?),
+                (any::BOOL, Field::Varint(truth)) => Self::Bool(truth != 0),
+                (any::INT, Field::Varint(int)) => Self::Int(int.cast_signed()),
+                (any::DOUBLE, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
+                (any::ARRAY, Field::Bytes(bytes)) => Self::Array(List(bytes)),
+                (any::MAP, Field::Bytes(bytes)) => Self::Map(Attributes::new(bytes, number::VALUES)),
+                (any::BYTES, Field::Bytes(bytes)) => Self::Bytes(bytes),
+                _ => value,
+            };
+        }
+        Ok(value)
+    }
+}
+
+/// Several values, in their order. What is malformed in it ends it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct List<'a>(&'a [u8]);
+
+impl<'a> IntoIterator for List<'a> {
+    type Item = Value<'a>;
+    type IntoIter = Values<'a>;
+    fn into_iter(self) -> Values<'a> {
+        Values(Fields::new(self.0))
+    }
+}
+
+/// Iterates over a [`List`].
+#[derive(Debug, Clone)]
+pub struct Values<'a>(Fields<'a>);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Value<'a>;
+    fn next(&mut self) -> Option<Value<'a>> {
+        loop {
+            if let (number::VALUES, Field::Bytes(value)) = self.0.next().ok()?? {
+                return Value::parse(value).ok();
+            }
+        }
+    }
+}
+
+/// Names and values, in their order. What is malformed in it ends it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attributes<'a> {
+    rest: &'a [u8],
+    number: u32,
+}
+
+impl<'a> Attributes<'a> {
+    /// The key-value pairs that `message` has in its fields of that number.
+    pub(super) const fn new(message: &'a [u8], number: u32) -> Self {
+        Self { rest: message, number }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, Value<'a>);
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut fields = Fields::new(self.rest);
+            let (number, field) = fields.next().ok()??;
+            self.rest = fields.rest();
+            if let Field::Bytes(pair) = field
+                && number == self.number
+            {
+                return key_value(pair).ok();
+            }
+        }
+    }
+}
+
+fn key_value(pair: &[u8]) -> Result<(&str, Value<'_>), Malformed> {
+    let mut key = "";
+    let mut value = Value::Empty;
+    let mut fields = Fields::new(pair);
+    while let Some(field) = fields.next()? {
+        match field {
+            (number::KEY, Field::Bytes(bytes)) => key = str::from_utf8(bytes).map_err(|_| Malformed)?,
+            (number::VALUE, Field::Bytes(bytes)) => value = Value::parse(bytes)?,
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
