@@ -23,7 +23,7 @@ pub use module::{
     Unload, UnloadFlags, Verdict, Verify,
 };
 pub use origin::{Origin, RecordId, Timestamps, TraceId};
-pub use own::{Coverage, HookState, HookStatus, Lost, Started, Stopped};
+pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
 pub use signature::SignatureState;
 pub use taints::{Taint, Taints};
@@ -65,8 +65,10 @@ pub enum What {
     Started(Started),
     /// Which hooks are attached.
     Coverage(Coverage),
-    /// Records were lost.
+    /// Kernel records were lost.
     Lost(Lost),
+    /// Records were not delivered to a sink and never will be.
+    Dropped(Dropped),
     /// The daemon has stopped watching.
     Stopped(Stopped),
 }
@@ -115,12 +117,13 @@ impl What {
             Self::Started(_) => "kmodtrail.started",
             Self::Coverage(_) => "kmodtrail.coverage",
             Self::Lost(_) => "kmodtrail.lost",
+            Self::Dropped(_) => "kmodtrail.dropped",
             Self::Stopped(_) => "kmodtrail.stopped",
         }
     }
 
     /// Every name that [`Self::name`] can give.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "linux.kernel_module.request",
         "linux.kernel_module.helper",
         "linux.kernel_module.read",
@@ -130,6 +133,7 @@ impl What {
         "kmodtrail.started",
         "kmodtrail.coverage",
         "kmodtrail.lost",
+        "kmodtrail.dropped",
         "kmodtrail.stopped",
     ];
 }
@@ -146,6 +150,7 @@ impl Event {
             What::Load(l) => l.severity(),
             What::Unload(u) => u.severity(),
             What::Lost(_) => Severity::Warn,
+            What::Dropped(d) => d.reason.severity(),
             What::Coverage(c) if c.incomplete() => Severity::Warn,
             What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Stopped(_) => Severity::Info,
         }

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod btf;
+mod capture;
 mod causes;
 mod clock;
 mod counters;
@@ -15,20 +16,32 @@ mod hooks;
 mod identity;
 mod layout;
 mod load;
+mod play;
 mod programs;
+mod stream;
 mod threads;
 mod unload;
 
 use std::{
+    io,
     os::fd::{AsRawFd as _, BorrowedFd},
+    path::Path,
     sync::Arc,
 };
 
 use aya::maps::{MapData, RingBuf};
 pub use error::SensorError;
 use kmodtrail_abi::Kind;
+pub use play::{Play, PlayError, Player};
 
-use self::{assemble::Assembler, clock::Clock, fact::Fact, frame::Context, layout::Layout, programs::Programs};
+use self::{
+    capture::{Capture, Source},
+    clock::Clock,
+    frame::Context,
+    layout::Layout,
+    programs::Programs,
+    stream::Stream,
+};
 use crate::event::{Coverage, Event, HookState, Lost, Origin, Text, Timestamps, What};
 
 /// What the configuration decides about the sensor.
@@ -57,66 +70,26 @@ const NO_CPU: u32 = u32::MAX;
 const BULK_BYTES: usize = 64 << 10;
 /// At the end both rings are read until they are empty, but not for ever: so often as the largest ring has pieces.
 const FINISH_ROUNDS: usize = (16 << 20) / BULK_BYTES;
-/// How often waiting attempts are looked at, nanoseconds.
-const TICK: u64 = 1_000_000_000;
 
-/// Copies of records: a ring's memory is given back as soon as it is read, and two rings are merged.
-#[derive(Debug, Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// Time, position, length.
-    records: Vec<(u64, usize, usize)>,
-}
-
-impl Batch {
-    /// Takes records until there are none, or about `most` bytes are taken: then the last one's time is given.
-    fn fill(&mut self, ring: &mut RingBuf<MapData>, most: usize) -> Option<u64> {
-        let mut taken = 0;
-        while let Some(item) = ring.next() {
-            // Head::time: every record has one, and a shorter one is no record
-            let Some(time) = item.get(24..32).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes) else { continue };
-            self.records.push((time, self.bytes.len(), item.len()));
-            self.bytes.extend_from_slice(&item);
-            taken += item.len();
-            if taken >= most {
-                return Some(time);
-            }
-        }
-        None
-    }
-
-    /// Hands out what is not newer than `until`, in order of time, and keeps the rest.
-    fn drain(&mut self, until: u64, mut take: impl FnMut(&[u8])) {
-        self.records.sort_unstable_by_key(|&(time, at, _)| (time, at));
-        let ready = self.records.partition_point(|&(time, ..)| time <= until);
-        let mut kept = Vec::new();
-        let mut keep = Vec::new();
-        for (i, &(time, at, length)) in self.records.iter().enumerate() {
-            let Some(record) = self.bytes.get(at..at + length) else { continue };
-            if i < ready {
-                take(record);
-            } else {
-                keep.push((time, kept.len(), length));
-                kept.extend_from_slice(record);
-            }
-        }
-        if keep.is_empty() {
-            self.records.clear();
-            self.bytes.clear();
-            self.bytes.shrink_to(2 * BULK_BYTES);
-        } else {
-            (self.records, self.bytes) = (keep, kept);
+/// Takes records until there are none, or about `most` bytes are taken: then the last one's time is given.
+fn fill(stream: &mut Stream, ring: &mut RingBuf<MapData>, most: usize) -> Option<u64> {
+    let mut taken = 0;
+    while let Some(item) = ring.next() {
+        let time = stream.push(&item);
+        taken += item.len();
+        if taken >= most && time.is_some() {
+            return time;
         }
     }
+    None
 }
 
 /// Attached probes and their ring buffers.
 pub struct Sensor {
     programs: Programs,
-    assembler: Assembler,
-    batch: Batch,
+    stream: Stream,
+    context: Context,
     clock: Clock,
-    last_tick: u64,
     boot_id: Arc<str>,
     epoch: u64,
     own_sequence: u64,
@@ -147,15 +120,23 @@ impl Sensor {
             sees_parameters: attached("parse_args"),
         };
         Ok(Self {
-            assembler: Assembler::new(context),
             programs,
-            batch: Batch::default(),
+            stream: Stream::new(context.clone(), clock),
+            context,
             clock,
-            last_tick: clock.boot(),
             boot_id,
             epoch,
             own_sequence: 0,
         })
+    }
+
+    /// From here on every record of the kernel is also written to a file, for [`Player`].
+    ///
+    /// # Errors
+    /// Where the file can't be made.
+    pub fn capture(&mut self, file: &Path) -> io::Result<()> {
+        self.stream.capture(Capture::create(file, &Source::here(&self.kernel_release(), &self.context))?);
+        Ok(())
     }
 
     /// What a hook of the coverage tells, and on which kernels it has been seen.
@@ -216,22 +197,13 @@ impl Sensor {
         self.clock = Clock::measure();
         // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is found
         // there. What is newer than this moment, or than what was left in the bulk ring, may lack its other half and waits.
-        self.batch.fill(&mut self.programs.critical, usize::MAX);
-        let cut = self.batch.fill(&mut self.programs.bulk, BULK_BYTES);
+        fill(&mut self.stream, &mut self.programs.critical, usize::MAX);
+        let cut = fill(&mut self.stream, &mut self.programs.bulk, BULK_BYTES);
         let until = cut.unwrap_or(u64::MAX).min(self.clock.boot());
-        let (assembler, clock) = (&mut self.assembler, self.clock);
-        self.batch.drain(until, |record| {
-            if let Some(fact) = Fact::parse(record) {
-                assembler.take(&fact, clock, events);
-            }
-        });
-        if self.clock.boot().saturating_sub(self.last_tick) >= TICK {
-            self.last_tick = self.clock.boot();
-            self.assembler.tick(self.clock, events);
-        }
+        self.stream.drain(until, self.clock, events);
         self.tell_lost(events);
         events[first..].sort_by_key(|e| e.time.boot);
-        cut.is_some() || !self.batch.records.is_empty()
+        cut.is_some() || !self.stream.is_empty()
     }
 
     fn tell_lost(&mut self, events: &mut Vec<Event>) {
@@ -264,7 +236,9 @@ impl Sensor {
                 break;
             }
         }
-        self.assembler.finish(self.clock, events);
+        if let Err(error) = self.stream.finish(self.clock, events) {
+            tracing::error!(%error, "the recording of the kernel's records could not be written to its end");
+        }
     }
 
     /// Counts since the start.

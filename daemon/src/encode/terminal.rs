@@ -75,7 +75,12 @@ type Details = Vec<(&'static str, String)>;
 fn details(event: &Event) -> Details {
     let mut details = Details::new();
     match &event.what {
-        What::Request(_) | What::Started(_) | What::Coverage(_) | What::Lost(_) | What::Stopped(_) => {}
+        What::Request(_)
+        | What::Started(_)
+        | What::Coverage(_)
+        | What::Lost(_)
+        | What::Dropped(_)
+        | What::Stopped(_) => {}
         What::Helper(h) => details.extend(h.task.map(|pid| ("helper", format!("[{pid}]")))),
         What::Read(r) => of_file(r.file.as_ref(), &mut details),
         What::Verify(v) => of_file(v.file.as_ref(), &mut details),

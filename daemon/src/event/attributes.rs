@@ -208,6 +208,14 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.set(names::LOST_RECORD, l.record);
             put.set(names::LOST_COUNT, l.count);
         }
+        What::Dropped(d) => {
+            put.set(names::DROPPED_SINK, &d.sink);
+            put.maybe(names::DROPPED_ROUTE, d.route.as_ref());
+            put.maybe(names::DROPPED_EVENT, d.event.as_ref());
+            put.set(names::DROPPED_REASON, d.reason.name());
+            put.maybe(names::DROPPED_KEY, d.key.as_ref());
+            put.set(names::DROPPED_COUNT, d.count);
+        }
         What::Stopped(s) => {
             put.set(names::STOPPED_REASON, s.reason.as_str());
             put.set(names::STOPPED_EVENTS, s.events);

@@ -71,6 +71,12 @@ names! {
     LOST_COUNT = "kmodtrail.lost.count";
     LOST_EVENT = "kmodtrail.lost.event";
     LOST_RECORD = "kmodtrail.lost.record";
+    DROPPED_SINK = "kmodtrail.dropped.sink";
+    DROPPED_ROUTE = "kmodtrail.dropped.route";
+    DROPPED_EVENT = "kmodtrail.dropped.event";
+    DROPPED_REASON = "kmodtrail.dropped.reason";
+    DROPPED_KEY = "kmodtrail.dropped.key";
+    DROPPED_COUNT = "kmodtrail.dropped.count";
     MISSING = "kmodtrail.enrichment.missing";
     HOOKS = "kmodtrail.hooks";
     STOPPED_REASON = "kmodtrail.stopped.reason";

@@ -1,6 +1,6 @@
 //! What the daemon says of itself.
 
-use super::Text;
+use super::{Severity, Text};
 
 /// `kmodtrail.started`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,94 @@ pub struct Lost {
     pub record: &'static str,
     /// How many.
     pub count: u64,
+}
+
+/// `kmodtrail.dropped`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Name of the sink that does not get them.
+    pub sink: String,
+    /// Name of the route that would have brought them there, where it is known.
+    pub route: Option<String>,
+    /// Name of the events, where it is known.
+    pub event: Option<String>,
+    /// Why.
+    pub reason: DropReason,
+    /// What they have in common, where the route counts by attributes.
+    pub key: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// Why records are not delivered to a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The spool was full: by its policy the oldest of the least severe make room.
+    SpoolFull,
+    /// They were older than the spool's `max_age`.
+    TooOld,
+    /// The spool's file was damaged there.
+    Damaged,
+    /// The sink's far side will never take them: they are dead letters.
+    Refused,
+    /// The route keeps a part of them only.
+    Sampled,
+    /// There were more than the route lets through.
+    RateLimited,
+    /// The route lets one of several alike through.
+    Duplicate,
+    /// The sink is no longer in the configuration.
+    SinkRemoved,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::SpoolFull,
+        Self::TooOld,
+        Self::Damaged,
+        Self::Refused,
+        Self::Sampled,
+        Self::RateLimited,
+        Self::Duplicate,
+        Self::SinkRemoved,
+    ];
+
+    /// The value of the attribute.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SpoolFull => "spool_full",
+            Self::TooOld => "too_old",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::Sampled => "sampled",
+            Self::RateLimited => "rate_limited",
+            Self::Duplicate => "duplicate",
+            Self::SinkRemoved => "sink_removed",
+        }
+    }
+
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::SpoolFull => "the spool was full",
+            Self::TooOld => "they were too old",
+            Self::Damaged => "the spool was damaged there",
+            Self::Refused => "it refuses them, they are dead letters",
+            Self::Sampled => "the route keeps a part of them only",
+            Self::RateLimited => "there were more than the route lets through",
+            Self::Duplicate => "the route lets one of several alike through",
+            Self::SinkRemoved => "the sink is no longer in the configuration",
+        }
+    }
+
+    /// INFO for what the configuration asks for.
+    pub(super) const fn severity(self) -> Severity {
+        match self {
+            Self::Sampled | Self::RateLimited | Self::Duplicate | Self::SinkRemoved => Severity::Info,
+            Self::SpoolFull | Self::TooOld | Self::Damaged | Self::Refused => Severity::Warn,
+        }
+    }
 }
 
 /// `kmodtrail.coverage`.

@@ -213,6 +213,22 @@ pub(crate) fn all() -> Vec<Event> {
         bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into() })),
         bare(What::Coverage(coverage)),
         bare(What::Lost(Lost { event: "linux.kernel_module.read", record: "read", count: 3 })),
+        bare(What::Dropped(Dropped {
+            sink: "siem".to_owned(),
+            route: Some("everything".to_owned()),
+            event: Some("linux.kernel_module.read".to_owned()),
+            reason: DropReason::RateLimited,
+            key: Some("alice".to_owned()),
+            count: 4,
+        })),
+        bare(What::Dropped(Dropped {
+            sink: "siem".to_owned(),
+            route: None,
+            event: None,
+            reason: DropReason::Damaged,
+            key: None,
+            count: 1,
+        })),
         bare(What::Stopped(Stopped { reason: "SIGTERM".to_owned(), events: 5, kernel_records: 7, lost: 3 })),
     ]
 }

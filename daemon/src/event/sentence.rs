@@ -55,6 +55,11 @@ pub(super) fn of(event: &Event) -> String {
         What::Lost(l) => {
             format!("{} kernel records \"{}\" did not fit into the ring buffer and are lost", l.count, l.record)
         }
+        What::Dropped(d) => {
+            let of = d.event.as_ref().map(|event| format!(" {event:?}")).unwrap_or_default();
+            let route = d.route.as_ref().map(|route| format!(" (route {route:?})")).unwrap_or_default();
+            format!("{} records{of} do not reach the sink {:?}{route}: {}", d.count, d.sink, d.reason.sentence())
+        }
         What::Stopped(s) => format!("kmodtrail stopped watching: {}", s.reason),
     }
 }
