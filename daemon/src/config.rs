@@ -8,6 +8,7 @@ mod problem;
 mod read;
 mod secret;
 mod sink;
+mod spool;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use self::{
     problem::{Level, Problem, Problems},
     secret::{Revealed, Secret, SecretError},
     sink::FileSink,
+    spool::{DeadLetters, Fsync, Shutdown, Spool, Status, WhenFull},
     tls::Tls,
     values::{Encoding, EventName, FileMode, LogLevel, RingSize, Size},
 };
@@ -34,6 +36,14 @@ pub const DEFAULT_FILE: &str = "/etc/kmodtrail/kmodtrail.toml";
 pub struct Config {
     /// `[sensor]`: the kernel's side.
     pub sensor: Sensor,
+    /// `[spool]`: the queue on the disk between the kernel and the sinks.
+    pub spool: Spool,
+    /// `[dead_letters]`: records that a sink's far side will never take.
+    pub dead_letters: DeadLetters,
+    /// `[status]`: where the running daemon can be asked.
+    pub status: Status,
+    /// `[shutdown]`: the end of the daemon.
+    pub shutdown: Shutdown,
     /// `[sinks.NAME]`: where records go. At least one; in the order of their names.
     pub sinks: Vec<Sink>,
     /// `[[routes]]`: which record goes where. At least one; all that match apply.

@@ -8,7 +8,7 @@ use super::{
     Config, Log, Resource, Route, Sensor, Sink, When,
     layers::Layers,
     problem::{Report, did_you_mean},
-    sink,
+    sink, spool,
     table::Table,
 };
 
@@ -17,6 +17,10 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let root = Value::new(Some(&main.to_owned()), root);
     let Some(mut root) = Table::new("", root, main, report) else { unreachable!("it was made of a table") };
     let sensor = root.table("sensor").map(sensor).unwrap_or_default();
+    let spool = root.table("spool").map(spool::spool).unwrap_or_default();
+    let dead_letters = root.table("dead_letters").map(spool::dead_letters).unwrap_or_default();
+    let status = root.table("status").map(spool::status).unwrap_or_default();
+    let shutdown = root.table("shutdown").map(spool::shutdown).unwrap_or_default();
     let sinks = sinks(&mut root, report);
     let routes = routes(&mut root, main, report);
     let log = root.table("log").map(log).unwrap_or_default();
@@ -27,7 +31,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     }
     let sinks = sinks.into_values().filter_map(|s| s.sink).collect();
     let routes = routes.into_iter().map(|r| r.route).collect();
-    Config { sensor, sinks, routes, log, resource }
+    Config { sensor, spool, dead_letters, status, shutdown, sinks, routes, log, resource }
 }
 
 fn sensor(mut table: Table<'_>) -> Sensor {

@@ -1,6 +1,6 @@
 //! Reads a table key by key, so that every wrong or unknown key of it is reported, not only the first.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use config::{Value, ValueKind};
 
@@ -91,6 +91,16 @@ impl<'r> Table<'r> {
             self.wrong(&self.place, key, "it is missing", T::allowed());
         }
         self.optional(key)
+    }
+
+    /// As [`Self::optional`], for a path that must not depend on where the daemon was started.
+    pub(super) fn absolute_path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let place = self.place(key);
+        let path = self.optional::<String>(key).map(PathBuf::from)?;
+        if !path.is_absolute() {
+            self.wrong(&place, key, format!("{} is relative", path.display()), "an absolute path");
+        }
+        Some(path)
     }
 
     /// The table that the key holds.

@@ -18,16 +18,8 @@ pub struct Tls {
 /// Reads the table.
 #[expect(dead_code, reason = "the sinks that speak TLS come next")]
 pub(super) fn read(mut table: Table<'_>) -> Tls {
-    let path = |table: &mut Table<'_>, key: &'static str| {
-        let place = table.place(key);
-        let path = table.optional::<String>(key).map(PathBuf::from)?;
-        if !path.is_absolute() {
-            table.wrong(&place, key, format!("{} is relative", path.display()), "the absolute path of a PEM file");
-        }
-        Some(path)
-    };
-    let ca_file = path(&mut table, "ca_file");
-    let certificate_file = path(&mut table, "certificate_file");
+    let ca_file = table.absolute_path("ca_file");
+    let certificate_file = table.absolute_path("certificate_file");
     let place = table.place("key");
     let key = table.optional("key");
     if certificate_file.is_some() != key.is_some() {

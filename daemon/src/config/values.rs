@@ -1,12 +1,13 @@
 //! What a value can be.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use config::{Value, ValueKind};
 
 use super::{
     layers,
     problem::did_you_mean,
+    spool::{Fsync, WhenFull},
     table::{FromValue, describe},
 };
 use crate::event::{Severity, What};
@@ -20,6 +21,10 @@ impl fmt::Display for Size {
         bytesize::ByteSize(self.0).display().iec().fmt(f)
     }
 }
+
+/// A length of time, written "500ms", "30s", "1h" or "7d".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
 
 /// Size of a ring buffer: a power of two between 64 KiB and 16 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +125,8 @@ macro_rules! words {
     };
 }
 
+words!(Fsync: "always" = Self::Always, "interval" = Self::Interval, "none" = Self::None);
+words!(WhenFull: "drop_oldest" = Self::DropOldest, "block_bulk" = Self::BlockBulk);
 words!(LogLevel: "error" = Self::Error, "warn" = Self::Warn, "info" = Self::Info, "debug" = Self::Debug, "trace" = Self::Trace);
 words!(Encoding: "otlp_json" = Self::OtlpJson, "otlp_proto" = Self::OtlpProto, "json" = Self::Json);
 words!(Severity: "DEBUG" = Self::Debug, "INFO" = Self::Info, "WARN" = Self::Warn, "ERROR" = Self::Error, "FATAL" = Self::Fatal);
@@ -180,6 +187,20 @@ impl FromValue for Size {
                 Err(e) => Err(format!("{text:?} is not a size: {e}")),
             },
             other => Err(format!("it is {}", describe(other))),
+        }
+    }
+}
+
+impl FromValue for Span {
+    fn allowed() -> String {
+        "a length of time with its unit, such as \"500ms\", \"30s\", \"1h\" or \"7d\"".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let ValueKind::String(text) = &value.kind else { return Err(format!("it is {}", describe(&value.kind))) };
+        match humantime::parse_duration(text) {
+            Ok(Duration::ZERO) => Err("it is no time at all".to_owned()),
+            Ok(span) => Ok(Self(span)),
+            Err(e) => Err(format!("{text:?} is no length of time: {e}")),
         }
     }
 }

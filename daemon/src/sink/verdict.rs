@@ -13,6 +13,15 @@ pub struct Outgoing<'a> {
     pub record: Record<'a>,
 }
 
+/// How much a sink takes at once. A record that is longer than that by itself is still given to it, alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Records.
+    pub records: usize,
+    /// Bytes of them, as they lie in the spool.
+    pub bytes: usize,
+}
+
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
