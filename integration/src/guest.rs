@@ -6,4 +6,9 @@ mod machine;
 mod outcome;
 pub(crate) mod systemd;
 
+use std::net::Ipv4Addr;
+
 pub(crate) use self::outcome::{Action, Outcome};
+
+/// This machine's 127.0.0.1, as a guest with a network sees it.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);

@@ -12,6 +12,7 @@ use crate::{
     kernels::{self, Freshness, Kernel, Line},
     prerequisites::{self, Stage},
     progress::say,
+    services::{collector, kafka::Distribution},
     testbed::Testbed,
 };
 
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &PrepareArguments) -> Result<()> {
     } else {
         arguments.kernels.iter().map(|name| kernels::line(name)).collect::<Result<_>>()?
     };
+    services(&testbed)?;
     guests(&testbed, &lines, true)?;
     say(format_args!("everything is in {}", testbed.cache().root().display()));
     Ok(())
@@ -51,6 +53,16 @@ pub(crate) fn run(arguments: &PrepareArguments) -> Result<()> {
 pub(crate) fn tools(testbed: &Testbed) -> Result<()> {
     prerequisites::install(Stage::Guests)?;
     EbpfTools::prepare(testbed.cache()).map(drop)
+}
+
+/// The servers that tests start.
+///
+/// # Errors
+/// When one can't be had.
+pub(crate) fn services(testbed: &Testbed) -> Result<()> {
+    prerequisites::install(Stage::Services)?;
+    Distribution::prepare(testbed.cache())?;
+    collector::program::prepare(testbed.cache()).map(drop)
 }
 
 /// What guests with these kernels are made of, and the kernels. Two lines at a time: a half of it is waiting for the

@@ -1,6 +1,6 @@
 //! The Debian packages that building and testing need, and what each is for.
 
-use std::process::Command;
+use std::{env, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -11,6 +11,8 @@ struct Prerequisite {
     package: &'static str,
     purpose: &'static str,
     stage: Stage,
+    /// Where this program is there, the package is not needed.
+    program: Option<&'static str>,
 }
 
 /// Which commands need a package.
@@ -20,16 +22,22 @@ pub(crate) enum Stage {
     Build,
     /// Everything that boots a guest; needs what building needs, too.
     Guests,
+    /// Everything that starts a server; needs what guests need, too.
+    Services,
 }
 
 const fn needed(stage: Stage, package: &'static str, purpose: &'static str) -> Prerequisite {
-    Prerequisite { package, purpose, stage }
+    Prerequisite { package, purpose, stage, program: None }
+}
+
+const fn unless_there_is(program: &'static str, prerequisite: Prerequisite) -> Prerequisite {
+    Prerequisite { program: Some(program), ..prerequisite }
 }
 
 const PREREQUISITES: &[Prerequisite] = &[
-    needed(Stage::Build, "gcc", "links Rust programs"),
-    needed(Stage::Build, "libc6-dev", "links Rust programs, statically for the guests"),
+    needed(Stage::Build, "build-essential", "links Rust programs, and builds librdkafka and OpenSSL"),
     needed(Stage::Build, "ca-certificates", "crates come over HTTPS"),
+    needed(Stage::Build, "perl", "configures OpenSSL"),
     needed(Stage::Guests, "busybox-static", "the user space of the fast guests and of every initramfs"),
     needed(Stage::Guests, "debian-archive-keyring", "checks the suites the kernels come from"),
     needed(Stage::Guests, "e2fsprogs", "makes the systemd guests' disks"),
@@ -41,6 +49,8 @@ const PREREQUISITES: &[Prerequisite] = &[
     needed(Stage::Guests, "xfsprogs", "makes the xfs image that a scenario mounts"),
     needed(Stage::Guests, "xz-utils", "unpacks kernels and modules"),
     needed(Stage::Guests, "zstd", "unpacks kernels"),
+    needed(Stage::Services, "maven", "fetches Apache Kafka, and brings the Java that runs it"),
+    unless_there_is("go", needed(Stage::Services, "golang-go", "fetches and builds the OpenTelemetry Collector")),
 ];
 
 /// Installs what `stage` needs and this machine lacks.
@@ -50,7 +60,7 @@ const PREREQUISITES: &[Prerequisite] = &[
 pub(crate) fn install(stage: Stage) -> Result<()> {
     let mut missing = Vec::new();
     for prerequisite in PREREQUISITES.iter().filter(|prerequisite| prerequisite.stage <= stage) {
-        if !is_installed(prerequisite.package)? {
+        if !prerequisite.program.is_some_and(is_there) && !is_installed(prerequisite.package)? {
             missing.push(prerequisite);
         }
     }
@@ -83,6 +93,10 @@ pub(crate) fn install(stage: Stage) -> Result<()> {
         install().with_context(|| format!("installing {packages}"))?;
     }
     Ok(())
+}
+
+fn is_there(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 fn is_installed(package: &str) -> Result<bool> {

@@ -1,29 +1,34 @@
-//! What is tested in guests: the table of all scenarios, and what one gets to work with.
+//! What is tested in guests and with real servers: the tables of all scenarios, and what one gets to work with.
 //!
-//! A scenario tells the story of one behaviour: it says what happens in a guest and what must come of it. To add one, write
-//! a function in a file of `scenario/` and put a line into that file's table.
+//! A scenario tells the story of one behaviour: it says what happens and what must come of it. Most happen in a guest, and are tried
+//! with each kernel; a [`HostScenario`] needs none. To add one, write a function in a file of `scenario/` and put a line into that
+//! file's table.
 
 mod clocks;
+mod collector;
 mod coverage;
 mod floods;
 mod guests;
+mod host;
 mod hostile_names;
+mod kafka;
 mod loads;
 mod missed_returns;
 mod process_is_gone;
 mod refuses_clearly;
 mod requests;
+mod scripted_server;
 mod service;
 mod told;
 mod unloads;
 mod watched;
 
-use std::{cell::RefCell, rc::Rc};
-
 use anyhow::Result;
 
+pub(crate) use self::host::{Host, HostScenario, Shared};
 use crate::{
-    guest::{Outcome, fast, systemd},
+    evidence::Evidence,
+    guest::{fast, systemd},
     kernels::{Kernel, Line},
     testbed::Testbed,
 };
@@ -73,8 +78,8 @@ impl Kernels {
     }
 }
 
-/// All scenarios, family by family.
-pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
+/// All scenarios in guests, family by family.
+pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
     const FAMILIES: &[&[Scenario]] = &[
         guests::SCENARIOS,
         loads::SCENARIOS,
@@ -92,17 +97,24 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     FAMILIES.iter().copied().flatten()
 }
 
+/// All scenarios without a guest, family by family.
+pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
+    const FAMILIES: &[&[HostScenario]] = &[kafka::SCENARIOS, collector::SCENARIOS, scripted_server::SCENARIOS];
+    FAMILIES.iter().copied().flatten()
+}
+
 /// One scenario on one kernel.
 pub(crate) struct Trial<'a> {
     testbed: &'a Testbed,
     kernel: &'a Kernel,
+    host: Host<'a>,
     evidence: Evidence,
 }
 
 impl<'a> Trial<'a> {
-    /// A trial whose guests' outcomes are kept in `evidence`.
-    pub(crate) fn new(testbed: &'a Testbed, kernel: &'a Kernel, evidence: Evidence) -> Self {
-        Self { testbed, kernel, evidence }
+    /// A trial whose guests and servers tell what they did in `evidence`.
+    pub(crate) fn new(testbed: &'a Testbed, shared: &'a Shared, kernel: &'a Kernel, evidence: Evidence) -> Self {
+        Self { testbed, kernel, host: Host::new(testbed, shared, evidence.clone()), evidence }
     }
 
     /// The kernel it is about.
@@ -115,6 +127,11 @@ impl<'a> Trial<'a> {
         self.testbed
     }
 
+    /// The machine that the guests run on.
+    pub(crate) fn host(&self) -> &Host<'a> {
+        &self.host
+    }
+
     /// A guest without systemd.
     pub(crate) fn fast(&self) -> fast::Guest<'a> {
         fast::Guest::new(self.testbed, self.kernel).evidence(&self.evidence)
@@ -123,21 +140,5 @@ impl<'a> Trial<'a> {
     /// A guest with systemd.
     pub(crate) fn systemd(&self) -> systemd::Guest<'a> {
         systemd::Guest::new(self.testbed, self.kernel).evidence(&self.evidence)
-    }
-}
-
-/// The outcomes of a trial's guests, for the report of a failure.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Evidence(Rc<RefCell<Vec<Rc<Outcome>>>>);
-
-impl Evidence {
-    /// Keeps one.
-    pub(crate) fn keep(&self, outcome: &Rc<Outcome>) {
-        self.0.borrow_mut().push(Rc::clone(outcome));
-    }
-
-    /// All of it, to be read.
-    pub(crate) fn report(&self) -> String {
-        self.0.borrow().iter().map(|outcome| outcome.evidence()).collect()
     }
 }

@@ -6,29 +6,30 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use libtest_mimic::{Arguments, Failed, Trial as LibtestTrial};
 
 use crate::{
     checks, command,
-    kernels::{self, Freshness, Kernel, Line},
+    evidence::Evidence,
+    kernels::{self, Freshness, Line},
     prepare,
     progress::{heading, say},
-    scenario::{self, Evidence, Scenario, Trial},
+    scenario::{self, GuestKind, Host, HostScenario, Scenario, Shared, Trial},
     testbed::Testbed,
 };
 
-/// Guests at once: a third helps no more on two processors, and each may have two.
+/// Trials at once: a third helps no more on two processors, and each guest may have two.
 const TEST_THREADS: usize = 2;
 
 /// What to test.
 #[derive(Args, Debug)]
 pub(crate) struct TestArguments {
-    /// Only this kernel line (5.10, 6.1, 6.12, 7, ...); may be given several times
+    /// Only this kernel line (5.10, 6.1, 6.12, 7, ...), and no scenario without a guest; may be given several times
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<String>,
-    /// Only the scenarios whose `name::kernel` has this text, with what is in the cache: the inner loop
+    /// Only the scenarios whose `name::kernel` (`name::host` without a guest) has this text, with what is in the cache: the inner loop
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// The full and real-time kernels, too
@@ -51,25 +52,64 @@ impl TestArguments {
         self.kernels.iter().map(|name| kernels::line(name)).collect()
     }
 
-    /// The scenarios and the lines to try each on.
-    fn chosen(&self) -> Result<Vec<(&'static Scenario, &'static Line)>> {
+    /// What to try: the scenarios without a guest, then each other one with each kernel that it applies to.
+    fn chosen(&self) -> Result<Vec<Chosen>> {
         let lines = self.lines()?;
-        let pairs = scenario::all().flat_map(|scenario| lines.iter().map(move |line| (scenario, *line)));
+        let hosts = scenario::on_the_host().filter(|_| self.kernels.is_empty()).map(Chosen::Host);
+        let guests = scenario::in_guests().flat_map(|scenario| {
+            let lines = lines.iter().filter(|line| scenario.kernels.include(line));
+            lines.map(move |line| Chosen::Guest(scenario, line))
+        });
+        let all: Vec<_> = hosts.chain(guests).collect();
         // `boots::6.1` is no part of a name of 6.12: a text that ends like a name must end it.
-        let whole = |text: &str| lines.iter().any(|line| text.ends_with(&format!("::{}", line.name)));
-        let named = |name: &str, text: &str| if whole(text) { name.ends_with(text) } else { name.contains(text) };
-        let wanted = |scenario: &Scenario, line: &Line| {
-            let named = self.only.as_ref().is_none_or(|text| named(&trial_name(scenario, line), text));
+        let whole = self.only.as_deref().is_some_and(|text| all.iter().any(|chosen| text.ends_with(&chosen.place())));
+        let wanted = |chosen: &Chosen| match &self.only {
             // Whoever names a slow scenario wants it.
-            let slow = scenario.full && !self.full && self.only.is_none();
-            named && !slow && scenario.kernels.include(line)
+            Some(text) if whole => chosen.name().ends_with(text),
+            Some(text) => chosen.name().contains(text),
+            None => self.full || !chosen.is_slow(),
         };
-        Ok(pairs.filter(|(scenario, line)| wanted(scenario, line)).collect())
+        Ok(all.into_iter().filter(wanted).collect())
     }
 }
 
-fn trial_name(scenario: &Scenario, line: &Line) -> String {
-    format!("{}::{}", scenario.name, line.name)
+/// A scenario and where to try it.
+#[derive(Clone, Copy)]
+enum Chosen {
+    Host(&'static HostScenario),
+    Guest(&'static Scenario, &'static Line),
+}
+
+impl Chosen {
+    fn name(self) -> String {
+        let name = match self {
+            Self::Host(scenario) => scenario.name,
+            Self::Guest(scenario, _) => scenario.name,
+        };
+        format!("{name}{}", self.place())
+    }
+
+    fn place(self) -> String {
+        match self {
+            Self::Host(_) => "::host".to_owned(),
+            Self::Guest(_, line) => format!("::{}", line.name),
+        }
+    }
+
+    const fn is_slow(self) -> bool {
+        match self {
+            Self::Host(scenario) => scenario.full,
+            Self::Guest(scenario, _) => scenario.full,
+        }
+    }
+
+    /// The line of its guest's kernel.
+    const fn line(self) -> Option<&'static Line> {
+        match self {
+            Self::Host(_) => None,
+            Self::Guest(_, line) => Some(line),
+        }
+    }
 }
 
 /// Runs the tests; the exit code tells whether all passed.
@@ -80,7 +120,7 @@ fn trial_name(scenario: &Scenario, line: &Line) -> String {
 pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     let chosen = arguments.chosen()?;
     if arguments.list {
-        chosen.iter().for_each(|(scenario, line)| println!("{}", trial_name(scenario, line)));
+        chosen.iter().for_each(|chosen| println!("{}", chosen.name()));
         return Ok(ExitCode::SUCCESS);
     }
     ensure!(!chosen.is_empty(), "no scenario is called so; `cargo xtask test --list --full --all-kernels` lists them");
@@ -93,22 +133,37 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
         heading("release build of the daemon");
         testbed.daemon()?;
     }
-    heading("guests");
+    if chosen.iter().any(|chosen| chosen.line().is_none()) {
+        heading("servers");
+        prepare::services(&testbed)?;
+    }
     let mut lines: Vec<&'static Line> = Vec::new();
-    for (_, line) in &chosen {
+    for line in chosen.iter().filter_map(|chosen| chosen.line()) {
         if !lines.iter().any(|known| known.name == line.name) {
             lines.push(line);
         }
     }
-    let systemd = chosen.iter().any(|(scenario, _)| scenario.guest == scenario::GuestKind::Systemd);
-    let kernels = prepare::guests(&testbed, &lines, systemd)?;
+    let mut kernels = Vec::new();
+    if !lines.is_empty() {
+        heading("guests");
+        let systemd =
+            |chosen: &Chosen| matches!(chosen, Chosen::Guest(scenario, _) if scenario.guest == GuestKind::Systemd);
+        kernels = prepare::guests(&testbed, &lines, chosen.iter().any(systemd))?;
+    }
     heading(format_args!("{} scenarios, {TEST_THREADS} at a time", chosen.len()));
-    let testbed = Arc::new(testbed);
-    let trials = chosen.into_iter().filter_map(|(scenario, line)| {
-        let kernel = kernels.iter().find(|kernel| kernel.name() == line.name)?.clone();
-        let testbed = Arc::clone(&testbed);
-        let body = move || attempt(scenario, &testbed, &kernel);
-        Some(LibtestTrial::test(trial_name(scenario, line), body))
+    let (testbed, shared) = (Arc::new(testbed), Arc::new(Shared::new()?));
+    let trials = chosen.into_iter().map(|chosen| {
+        let kernel =
+            kernels.iter().find(|kernel| chosen.line().is_some_and(|line| line.name == kernel.name())).cloned();
+        let (testbed, shared) = (Arc::clone(&testbed), Arc::clone(&shared));
+        let body = move |evidence: &Evidence| match (chosen, &kernel) {
+            (Chosen::Host(scenario), _) => (scenario.run)(&Host::new(&testbed, &shared, evidence.clone())),
+            (Chosen::Guest(scenario, _), Some(kernel)) => {
+                (scenario.run)(&Trial::new(&testbed, &shared, kernel, evidence.clone()))
+            }
+            (Chosen::Guest(_, line), None) => bail!("no kernel {} was prepared", line.name),
+        };
+        LibtestTrial::test(chosen.name(), move || attempt(&chosen.name(), body))
     });
     let harness = Arguments { test_threads: Some(TEST_THREADS), ..Arguments::default() };
     let conclusion = libtest_mimic::run(&harness, trials.collect());
@@ -116,11 +171,10 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// One trial: a failure's text has all that its guests said.
-fn attempt(scenario: &Scenario, testbed: &Testbed, kernel: &Kernel) -> Result<(), Failed> {
+/// One trial: a failure's text has all that its guests and servers said.
+fn attempt(name: &str, body: impl FnOnce(&Evidence) -> Result<()>) -> Result<(), Failed> {
     let evidence = Evidence::default();
-    let trial = Trial::new(testbed, kernel, evidence.clone());
-    let failure = match panic::catch_unwind(AssertUnwindSafe(|| (scenario.run)(&trial))) {
+    let failure = match panic::catch_unwind(AssertUnwindSafe(|| body(&evidence))) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => command::explained(&error),
         Err(panic) => {
@@ -128,6 +182,5 @@ fn attempt(scenario: &Scenario, testbed: &Testbed, kernel: &Kernel) -> Result<()
             text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
         }
     };
-    let again = format!("again: cargo xtask test --only {}::{}", scenario.name, kernel.name());
-    Err(Failed::from(format!("{failure}\n{}\n{again}", evidence.report())))
+    Err(Failed::from(format!("{failure}\n{}\nagain: cargo xtask test --only {name}", evidence.report())))
 }

@@ -58,7 +58,7 @@ pub(crate) fn build_actor() -> Result<PathBuf> {
     }
     let mut build = cargo("build");
     build
-        .args(["--quiet", "--package", "xtask", "--bin", "actor", "--target", ACTOR_TARGET])
+        .args(["--quiet", "--package", "xtask", "--no-default-features", "--bin", "actor", "--target", ACTOR_TARGET])
         .arg("--target-dir")
         .arg(&folder);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -66,5 +66,17 @@ pub(crate) fn build_actor() -> Result<PathBuf> {
     build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "s").env("CARGO_PROFILE_DEV_DEBUG", "false");
     command::run(&mut build)?;
     let program = folder.join(ACTOR_TARGET).join("debug/actor");
+    program.canonicalize().with_context(|| format!("cargo built no {}", program.display()))
+}
+
+/// Builds the loop around librdkafka that delivering is compared with. Optimized, as the daemon is.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn build_producer() -> Result<PathBuf> {
+    let mut build = cargo("build");
+    build.args(["--quiet", "--release", "--package", "xtask", "--no-default-features"]);
+    command::run(build.args(["--features", "producer", "--bin", "producer"]))?;
+    let program = target().join("release/producer");
     program.canonicalize().with_context(|| format!("cargo built no {}", program.display()))
 }

@@ -13,7 +13,7 @@ use super::{
     initramfs::{Content, Initramfs},
     machine::Machine,
 };
-use crate::{kernels::Kernel, scenario::Evidence, testbed::Testbed};
+use crate::{evidence::Evidence, kernels::Kernel, testbed::Testbed};
 
 const INIT: &str = include_str!("fast-init.sh");
 const PRELUDE: &str = include_str!("prelude.sh");
@@ -150,7 +150,8 @@ impl<'a> Guest<'a> {
         let ended = machine.run(&mut |_| ())?;
         let archive = fs::read(&archive).with_context(|| format!("reading {}", archive.display()))?;
         let outcome = Rc::new(Outcome::new(self.kernel.release(), ended, &archive)?);
-        self.evidence.keep(&outcome);
+        let kept = Rc::clone(&outcome);
+        self.evidence.keep(move || kept.evidence());
         Ok(outcome)
     }
 

@@ -20,7 +20,7 @@ use super::{
     initramfs::{Content, libraries},
     machine::Machine,
 };
-use crate::{fixtures, kernels::Kernel, scenario::Evidence, testbed::Testbed};
+use crate::{evidence::Evidence, fixtures, kernels::Kernel, testbed::Testbed};
 
 const PRELUDE: &str = include_str!("prelude.sh");
 
@@ -183,7 +183,8 @@ impl<'a> Guest<'a> {
         let ended = machine.run(&mut self.on_line)?;
         let archive = fs::read(&output).with_context(|| format!("reading {}", output.display()))?;
         let outcome = Rc::new(Outcome::new(self.kernel.release(), ended, &archive)?);
-        self.evidence.keep(&outcome);
+        let kept = Rc::clone(&outcome);
+        self.evidence.keep(move || kept.evidence());
         Ok(outcome)
     }
 

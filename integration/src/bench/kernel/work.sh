@@ -8,7 +8,7 @@ subject() {
     (echo 0 > $group/cgroup.procs; exec "$@") > /out/subject.log 2>&1 &
     pid=$!
 }
-# What of the subject is kept under a name, for bench/measurement.rs.
+# What of the subject is kept under a name, for bench/kernel/measurement.rs.
 cpu() { cat $group/cpu.stat > "/out/cpu.$1"; }
 memory() { cat /proc/$pid/status > "/out/status.$1"; }
 descriptors() { cat /proc/$pid/fdinfo/* > "/out/fdinfo.$1"; }
