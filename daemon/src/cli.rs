@@ -1,18 +1,26 @@
 //! The command line.
 
+mod check;
 mod doctor;
+mod replay;
+mod route;
+mod status;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    num::NonZeroU64,
+    path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::{
     config::{self, Problems},
-    run::{self, Print},
+    run::{self, Print, Source},
+    sensor::Play,
     telemetry,
 };
 
@@ -36,12 +44,18 @@ struct Cli {
 enum Command {
     /// Watch the kernel and deliver records, until SIGTERM or SIGINT.
     ///
-    /// SIGHUP opens files again after they were rotated away; SIGUSR1 logs a line with figures. A changed configuration needs a restart.
+    /// SIGHUP reads the configuration again and opens files again after they were rotated away; SIGUSR1 logs a line with figures.
     Run(Run),
     /// Check the configuration, and tell everything that is wrong with it.
     Check(Check),
     /// Check whether this kernel can be watched: attach every hook for a moment, and tell what each gives.
     Doctor(Doctor),
+    /// Explain where recorded events go: which route takes each of them to which sink, and why the others don't.
+    Route(Route),
+    /// Ask the running daemon how it is: what was delivered to each sink, what waits, what was dropped and why.
+    Status(Status),
+    /// Send dead letters again, each to its sink. What is refused again, or can't be delivered in time, stays a dead letter.
+    Replay(Replay),
 }
 
 #[derive(Debug, Args)]
@@ -61,15 +75,63 @@ struct Run {
     /// Colors of what --print shows.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: Color,
+    /// Write the kernel's records, as they come, also to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "play")]
+    capture: Option<PathBuf>,
+    /// Play such a file in the place of the kernel, and end when it is over.
+    #[arg(long, value_name = "FILE")]
+    play: Option<PathBuf>,
+    /// So many kernel records per second; without it as fast as they can be taken.
+    #[arg(long, value_name = "N", requires = "play")]
+    rate: Option<NonZeroU64>,
+    /// So often.
+    #[arg(long, value_name = "N", requires = "play", default_value = "1")]
+    times: NonZeroU64,
 }
 
 #[derive(Debug, Args)]
 struct Check {
     #[command(flatten)]
     place: Place,
+    /// Run the configuration's [[tests]] of its routes, too.
+    #[arg(long)]
+    tests: bool,
     /// Tell it as JSON, for a machine.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Route {
+    #[command(flatten)]
+    place: Place,
+    /// OTLP/JSON, a request per line, as the file sink writes it; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    record: PathBuf,
+    /// Tell it as JSON, a line for each record, for a machine.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    place: Place,
+    /// Tell it as JSON, for a machine.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    #[command(flatten)]
+    place: Place,
+    /// Only those of this sink.
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// How long to try.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -101,13 +163,16 @@ impl Color {
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(arguments) => run(&arguments),
-        Command::Check(arguments) => check(&arguments),
+        Command::Run(arguments) => run(arguments),
+        Command::Check(arguments) => check::main(&arguments),
         Command::Doctor(arguments) => doctor::main(arguments.json),
+        Command::Route(arguments) => route::main(&arguments),
+        Command::Status(arguments) => status::main(&arguments.place.config, arguments.json),
+        Command::Replay(arguments) => replay::main(&arguments.place.config, arguments.sink.as_deref(), arguments.timeout),
     }
 }
 
-fn run(arguments: &Run) -> ExitCode {
+fn run(arguments: Run) -> ExitCode {
     let (config, warnings) = match config::load(&arguments.place.config) {
         Ok(found) => found,
         Err(problems) => {
@@ -119,8 +184,13 @@ fn run(arguments: &Run) -> ExitCode {
     for warning in &warnings.0 {
         tracing::warn!("configuration: {warning}");
     }
+    ignore_file_size_signal();
     let print = arguments.print.then(|| Print::new(arguments.color.wanted(io::stdout().is_terminal())));
-    match run::run(&config, print) {
+    let source = match arguments.play {
+        Some(file) => Source::Recording(Play { file, rate: arguments.rate, times: arguments.times }),
+        None => Source::Kernel(arguments.capture),
+    };
+    match run::run(arguments.place.config, config, source, print) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -129,32 +199,12 @@ fn run(arguments: &Run) -> ExitCode {
     }
 }
 
-fn check(arguments: &Check) -> ExitCode {
-    let file = &arguments.place.config;
-    let result = config::load(file);
-    let problems = match &result {
-        Ok((_, warnings)) => warnings,
-        Err(problems) => problems,
-    };
-    let said = if arguments.json {
-        let json = serde_json::json!({ "ok": result.is_ok(), "file": file, "problems": problems.0 });
-        say(&json.to_string())
-    } else {
-        complain(problems);
-        match &result {
-            Ok((config, _)) => say(&all_right(file, config)),
-            Err(problems) => say(&format!("{}: not OK; problems: {}", file.display(), problems.0.len())),
-        }
-    };
-    match (result, said) {
-        (Err(_), _) => EXIT_CONFIG.into(),
-        (Ok(_), Ok(())) => ExitCode::SUCCESS,
-        (Ok(_), Err(_)) => ExitCode::FAILURE,
+/// A file that may not grow any more (RLIMIT_FSIZE) is an error of that write, and no reason to die.
+fn ignore_file_size_signal() {
+    // SAFETY: to ignore a signal installs no handler.
+    if let Err(error) = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) } {
+        tracing::warn!(%error, "SIGXFSZ can't be ignored");
     }
-}
-
-fn all_right(file: &Path, config: &config::Config) -> String {
-    format!("{}: OK; sinks: {}, routes: {}", file.display(), config.sinks.len(), config.routes.len())
 }
 
 fn say(text: &str) -> io::Result<()> {

@@ -6,6 +6,7 @@
 mod layers;
 mod problem;
 mod read;
+mod route;
 mod secret;
 mod sink;
 mod spool;
@@ -20,13 +21,17 @@ use std::path::Path;
 use self::problem::Report;
 pub use self::{
     problem::{Level, Problem, Problems},
+    route::{
+        Attribute, Condition, Dedupe, DropAttributes, Globs, Match, RateLimit, Ratio, Redact, Regexes, Route,
+        RouteTest, Routing, Test, TestRecord, TestValue, When,
+    },
     secret::{Revealed, Secret, SecretError},
-    sink::FileSink,
+    sink::{FileCompression, FileFsync, FileSink, KafkaSink, OtlpSink, kafka, otlp},
     spool::{DeadLetters, Fsync, Shutdown, Spool, Status, WhenFull},
-    tls::Tls,
+    tls::{Identity, Tls, TlsError},
     values::{Encoding, EventName, FileMode, LogLevel, RingSize, Size},
 };
-use crate::{event::Severity, sensor};
+use crate::sensor;
 
 /// The file that is read where nobody names another.
 pub const DEFAULT_FILE: &str = "/etc/kmodtrail/kmodtrail.toml";
@@ -46,8 +51,12 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[sinks.NAME]`: where records go. At least one; in the order of their names.
     pub sinks: Vec<Sink>,
-    /// `[[routes]]`: which record goes where. At least one; all that match apply.
+    /// `[routing]`: how routes apply.
+    pub routing: Routing,
+    /// `[[routes]]`: which record goes where. At least one, in their order; those of all files add up.
     pub routes: Vec<Route>,
+    /// `[[tests]]`: what `kmodtrail check --tests` runs.
+    pub tests: Vec<RouteTest>,
     /// `[log]`: what the daemon says of itself, to the journal or standard error.
     pub log: Log,
     /// `[resource]`: what every record says about where it comes from.
@@ -72,7 +81,7 @@ pub struct Sensor {
 pub struct Sink {
     /// NAME: 1 to 64 of a-z, 0-9, `_` and `-`.
     pub name: String,
-    /// `encoding`, default "otlp_json": what a record looks like.
+    /// `encoding`, default "otlp_json": what a record looks like. Where the type is "otlp", `protocol` says it.
     pub encoding: Encoding,
     /// `type` and what belongs to it.
     pub kind: SinkKind,
@@ -83,27 +92,27 @@ pub struct Sink {
 pub enum SinkKind {
     /// "file"
     File(FileSink),
+    /// "kafka"
+    Kafka(Box<KafkaSink>),
+    /// "stdout": records are lines on the daemon's standard output, for a pipe or the journal. It has no keys of its own; its `encoding` is
+    /// "otlp_json" or "json". A record counts as delivered when the kernel has it: what a reader has not read when it ends is lost, and the
+    /// journal makes several entries of a line that is longer than LineMax= (journald.conf(5)).
+    Stdout,
+    /// "otlp"
+    Otlp(Box<OtlpSink>),
 }
 
-/// `[[routes]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// `name`: no two routes have the same.
-    pub name: String,
-    /// `when`, default: always. All its conditions must hold.
-    pub when: When,
-    /// `to`: names of sinks, at least one. A sink gets a record once, however many routes lead to it.
-    pub to: Vec<String>,
-    /// `severity`, default: the record's own. "DEBUG", "INFO", "WARN", "ERROR" or "FATAL", for the sinks in `to`; of several routes
-    /// to one sink the first that says a severity decides.
-    pub severity: Option<Severity>,
-}
-
-/// `routes.when`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct When {
-    /// `event`, default: all of them. Names of events; those below linux.kernel_module. also without that.
-    pub event: Option<Vec<EventName>>,
+impl SinkKind {
+    /// The value of `type`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Kafka(_) => "kafka",
+            Self::Otlp(_) => "otlp",
+            Self::Stdout => "stdout",
+        }
+    }
 }
 
 /// `[log]`

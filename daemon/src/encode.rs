@@ -1,7 +1,7 @@
 //! From a record to a wire format: one file per format, no I/O.
 
 mod json;
-mod otlp_json;
+pub mod otlp_json;
 pub mod otlp_proto;
 pub mod terminal;
 

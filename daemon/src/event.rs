@@ -10,6 +10,7 @@ mod process;
 mod registry;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod schema;
 mod sentence;
 mod signature;
 mod taints;
@@ -101,6 +102,15 @@ impl Severity {
             Self::Fatal => "FATAL",
         }
     }
+
+    /// All of them, the least severe first.
+    pub const ALL: [Self; 5] = [Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
+
+    /// The most severe one whose number is no larger; `None` below DEBUG.
+    #[must_use]
+    pub fn at_most(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().rev().find(|severity| *severity as i64 <= number)
+    }
 }
 
 impl What {
@@ -153,6 +163,17 @@ impl Event {
             What::Dropped(d) => d.reason.severity(),
             What::Coverage(c) if c.incomplete() => Severity::Warn,
             What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Stopped(_) => Severity::Info,
+        }
+    }
+
+    /// Anybody can make it happen as often as he likes: what asks for modules, reads them, or is refused because the caller may not.
+    #[must_use]
+    pub fn may_flood(&self) -> bool {
+        match &self.what {
+            What::Request(_) | What::Helper(_) | What::Read(_) => true,
+            What::Load(load) => matches!(load.outcome, Outcome::Refused(_, Some(Refusal::Capability))),
+            What::Unload(unload) => matches!(unload.outcome, Outcome::Refused(_, Some(Refusal::Capability))),
+            _ => false,
         }
     }
 

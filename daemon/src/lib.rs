@@ -3,6 +3,9 @@
 //! Data flows one way, and the modules stand in that order: sensor, enrich, event, record, spool, route, encode, sink. Around them: config,
 //! resource, run, systemd, telemetry, cli.
 
+#[cfg(test)]
+extern crate self as kmodtrail;
+
 pub mod cli;
 pub mod config;
 pub mod encode;
@@ -14,5 +17,7 @@ pub mod route;
 pub mod run;
 pub mod sensor;
 pub mod sink;
+pub mod spool;
+pub mod status;
 pub mod systemd;
 pub mod telemetry;

@@ -3,43 +3,46 @@
 //! It is written once, straight from the event, and read where it lies: routes look at a few of its attributes, the encoding `otlp_proto` copies it,
 //! the others walk over it. Nothing builds a tree of it.
 
+mod from_otlp_json;
 mod value;
 pub(crate) mod wire;
 mod write;
 
+pub(crate) use self::value::KeyValue;
 use self::wire::{Field, Fields};
 pub use self::{
+    from_otlp_json::{LineError, NotOtlp, OtlpJsonLines, Read, from_otlp_json},
     value::{Attributes, List, Value},
     write::{Writer, resource},
 };
 
 /// Numbers of the fields, opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto.
-mod number {
-    pub(super) mod log_record {
-        pub(in super::super) const TIME: u32 = 1;
-        pub(in super::super) const SEVERITY_NUMBER: u32 = 2;
-        pub(in super::super) const SEVERITY_TEXT: u32 = 3;
-        pub(in super::super) const BODY: u32 = 5;
-        pub(in super::super) const ATTRIBUTES: u32 = 6;
-        pub(in super::super) const TRACE_ID: u32 = 9;
-        pub(in super::super) const SPAN_ID: u32 = 10;
-        pub(in super::super) const OBSERVED_TIME: u32 = 11;
-        pub(in super::super) const EVENT_NAME: u32 = 12;
+pub(crate) mod number {
+    pub(crate) mod log_record {
+        pub(crate) const TIME: u32 = 1;
+        pub(crate) const SEVERITY_NUMBER: u32 = 2;
+        pub(crate) const SEVERITY_TEXT: u32 = 3;
+        pub(crate) const BODY: u32 = 5;
+        pub(crate) const ATTRIBUTES: u32 = 6;
+        pub(crate) const TRACE_ID: u32 = 9;
+        pub(crate) const SPAN_ID: u32 = 10;
+        pub(crate) const OBSERVED_TIME: u32 = 11;
+        pub(crate) const EVENT_NAME: u32 = 12;
     }
-    pub(super) mod any_value {
-        pub(in super::super) const STRING: u32 = 1;
-        pub(in super::super) const BOOL: u32 = 2;
-        pub(in super::super) const INT: u32 = 3;
-        pub(in super::super) const DOUBLE: u32 = 4;
-        pub(in super::super) const ARRAY: u32 = 5;
-        pub(in super::super) const MAP: u32 = 6;
-        pub(in super::super) const BYTES: u32 = 7;
+    pub(crate) mod any_value {
+        pub(crate) const STRING: u32 = 1;
+        pub(crate) const BOOL: u32 = 2;
+        pub(crate) const INT: u32 = 3;
+        pub(crate) const DOUBLE: u32 = 4;
+        pub(crate) const ARRAY: u32 = 5;
+        pub(crate) const MAP: u32 = 6;
+        pub(crate) const BYTES: u32 = 7;
     }
     /// Of ArrayValue, KeyValueList and Resource alike.
-    pub(super) const VALUES: u32 = 1;
+    pub(crate) const VALUES: u32 = 1;
     /// Of KeyValue.
-    pub(super) const KEY: u32 = 1;
-    pub(super) const VALUE: u32 = 2;
+    pub(crate) const KEY: u32 = 1;
+    pub(crate) const VALUE: u32 = 2;
 }
 
 /// Bytes that are no `LogRecord`.
@@ -119,7 +122,7 @@ impl<'a> Record<'a> {
     /// The attribute of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        self.attributes().find(|(n, _)| *n == name).map(|(_, value)| value)
+        self.attributes().get(name)
     }
 
     /// `log.record.uid`: the same on every try to deliver it; empty where there is none.

@@ -100,6 +100,13 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_has_what_is_found_out_and_nothing_else() {
+        let resource = Resource::of(Some("h"), Some("0123"), "6.1");
+        let names: Vec<_> = resource.attributes().map(|(name, _)| name).collect();
+        assert_eq!(names, crate::event::schema::OF_RESOURCE);
+    }
+
+    #[test]
     fn what_is_not_known_is_left_out() {
         let resource = Resource::of(None, None, "6.1");
         assert_eq!((get(&resource, "host.id"), get(&resource, "service.instance.id")), (None, None));

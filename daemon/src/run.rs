@@ -1,25 +1,26 @@
-//! The daemon's loop: from the kernel's ring buffers to the sinks.
+//! The daemon's loop: from the kernel's ring buffers to the spool, and the sinks' workers beside it.
 //!
-//! Nothing is read while a sink can't take what was read before: the kernel's rings fill then, and count what does not fit.
+//! Nothing is read while the spool can't take what was read before: the kernel's rings fill then, and count what does not fit.
 
 mod pipeline;
 mod print;
 mod serve;
+mod sinks;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, path::PathBuf};
 
 pub use self::{
-    pipeline::{Figures, Pipeline},
+    pipeline::{Pipeline, PipelineError, Undelivered},
     print::Print,
     serve::serve,
+    sinks::SinksError,
 };
 use crate::{
-    config::Config,
+    config::{self, Config, Problems},
     event::{Coverage, Event, Origin, Text, Timestamps},
-    sensor::{Sensor, SensorError, Settings, Totals},
-    sink::OpenError,
+    sensor::{Play, PlayError, Player, Sensor, SensorError, Settings, Totals},
 };
 
 /// Why the daemon can't work, or could not finish its work.
@@ -29,27 +30,31 @@ pub enum RunError {
     /// The kernel's side.
     #[error("can't watch the kernel: {0}")]
     Sensor(#[from] SensorError),
-    /// A sink.
+    /// A recording in its place.
     #[error(transparent)]
-    Sink(OpenError),
+    Play(#[from] PlayError),
+    /// The recording that is to be made.
+    #[error("can't write the recording {}: {source}; allowed: a file in a folder that is there and may be written", path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The spool or a sink.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
     /// The event loop.
     #[error(
         "can't wait for the kernel's ring buffers and for signals: {0}; allowed: a few more open files and memory for this process"
     )]
     Loop(#[source] std::io::Error),
-    /// Sinks did not take everything until the end.
-    #[error(
-        "{records} records could not be written before the end: {sinks}; make room or repair the sinks, these records are lost"
-    )]
-    Undelivered {
-        /// How many.
-        records: u64,
-        /// Names of the sinks, and how many of each.
-        sinks: String,
-    },
+    /// The spool did not take everything until the end.
+    #[error(transparent)]
+    Undelivered(#[from] Undelivered),
 }
 
-/// What the loop needs of the kernel's side. [`Sensor`] is it; tests have another one.
+/// What the loop needs of the kernel's side. [`Sensor`] and [`Player`] are it; tests have another one.
 pub trait Watch {
     /// See [`Sensor::coverage`].
     fn coverage(&self) -> Coverage;
@@ -62,13 +67,17 @@ pub trait Watch {
     /// See [`Sensor::descriptors`].
     fn descriptors(&self) -> [BorrowedFd<'_>; 2];
     /// See [`Sensor::read`].
-    fn read(&mut self, events: &mut Vec<Event>) -> bool;
+    fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool;
     /// See [`Sensor::commit`].
     fn commit(&mut self);
     /// See [`Sensor::finish`].
     fn finish(&mut self, events: &mut Vec<Event>);
     /// See [`Sensor::totals`].
     fn totals(&self) -> Totals;
+    /// There will never be anything again.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 impl Watch for Sensor {
@@ -87,8 +96,8 @@ impl Watch for Sensor {
     fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         self.descriptors()
     }
-    fn read(&mut self, events: &mut Vec<Event>) -> bool {
-        self.read(events)
+    fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool {
+        self.read(bulk, events)
     }
     fn commit(&mut self) {
         self.commit();
@@ -101,13 +110,70 @@ impl Watch for Sensor {
     }
 }
 
-/// Watches until SIGTERM or SIGINT.
+impl Watch for Player {
+    fn coverage(&self) -> Coverage {
+        self.coverage()
+    }
+    fn own_origin(&mut self) -> Origin {
+        self.own_origin()
+    }
+    fn now(&self) -> Timestamps {
+        self.now()
+    }
+    fn kernel_release(&self) -> Text {
+        self.kernel_release()
+    }
+    fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        self.descriptors()
+    }
+    fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool {
+        // a recording has both rings in one: it waits as a whole
+        bulk && self.read(events)
+    }
+    fn commit(&mut self) {}
+    fn finish(&mut self, events: &mut Vec<Event>) {
+        self.finish(events);
+    }
+    fn totals(&self) -> Totals {
+        self.totals()
+    }
+    fn is_over(&self) -> bool {
+        self.finished()
+    }
+}
+
+/// Where the kernel's records come from, and whether they are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// This kernel; also recorded to this file.
+    Kernel(Option<PathBuf>),
+    /// A recording.
+    Recording(Play),
+}
+
+/// Gives the configuration again, as it is in its files now.
+pub type Reload = Box<dyn Fn() -> Result<(Config, Problems), Problems>>;
+
+/// Watches until SIGTERM or SIGINT, or until the recording is over.
 ///
 /// # Errors
-/// Where the daemon can't start, or sinks did not take everything until the end.
-pub fn run(config: &Config, print: Option<Print>) -> Result<(), RunError> {
-    let sensor = Sensor::open(&Settings::from(&config.sensor))?;
-    let pipeline = Pipeline::open(config, sensor.kernel_release().as_str(), print).map_err(RunError::Sink)?;
+/// Where the daemon can't start, or could not put into the spool what it had read.
+pub fn run(file: PathBuf, config: Config, source: Source, print: Option<Print>) -> Result<(), RunError> {
+    let reload: Reload = Box::new(move || config::load(&file));
+    match source {
+        Source::Kernel(capture) => {
+            let mut sensor = Sensor::open(&Settings::from(&config.sensor))?;
+            if let Some(path) = capture {
+                sensor.capture(&path).map_err(|source| RunError::Capture { path, source })?;
+            }
+            watch(sensor, config, print, reload)
+        }
+        Source::Recording(play) => watch(Player::open(&play)?, config, print, reload),
+    }
+}
+
+fn watch(watch: impl Watch, config: Config, print: Option<Print>, reload: Reload) -> Result<(), RunError> {
+    let pipeline = Pipeline::open(config, watch.kernel_release().as_str(), print)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Loop)?;
-    runtime.block_on(serve(sensor, pipeline))
+    runtime.block_on(serve(watch, pipeline, reload))
 }

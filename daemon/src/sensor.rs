@@ -56,7 +56,7 @@ pub struct Settings {
 }
 
 /// Counts since the sensor was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Totals {
     /// Kernel records made, lost ones included.
     pub kernel_records: u64,
@@ -191,15 +191,18 @@ impl Sensor {
 
     /// Reads what is there now, without waiting, and appends the events it makes, in order of time. Gives whether there is more to be
     /// read at once. Must also be called about once a second when nothing is readable: what waits for an end that the kernel never told
-    /// is finished then.
-    pub fn read(&mut self, events: &mut Vec<Event>) -> bool {
+    /// is finished then. Without `bulk` the ring of what can come in floods is left alone: what does not fit into it is lost, and counted.
+    pub fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool {
         let first = events.len();
         self.clock = Clock::measure();
         // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is found
         // there. What is newer than this moment, or than what was left in the bulk ring, may lack its other half and waits.
         fill(&mut self.stream, &mut self.programs.critical, usize::MAX);
-        let cut = fill(&mut self.stream, &mut self.programs.bulk, BULK_BYTES);
+        let cut = bulk.then(|| fill(&mut self.stream, &mut self.programs.bulk, BULK_BYTES)).flatten();
         let until = cut.unwrap_or(u64::MAX).min(self.clock.boot());
+        if !bulk {
+            self.stream.without_bulk(until);
+        }
         self.stream.drain(until, self.clock, events);
         self.tell_lost(events);
         events[first..].sort_by_key(|e| e.time.boot);
@@ -208,6 +211,12 @@ impl Sensor {
 
     fn tell_lost(&mut self, events: &mut Vec<Event>) {
         let time = self.clock.timestamps(self.clock.boot());
+        let late: Vec<_> = self.stream.take_late().collect();
+        for (kind, count) in late {
+            let (event, record) = lost_as(kind);
+            let (origin, what) = (self.own_origin(), What::Lost(Lost { event, record, count }));
+            events.push(Event { time, origin, trace: None, process: None, what, missing: Vec::new() });
+        }
         let (boot_id, epoch) = (&self.boot_id, self.epoch);
         self.programs.counters.newly_lost(|cpu, kind, count, all| {
             let (event, record) = lost_as(kind);
@@ -232,7 +241,7 @@ impl Sensor {
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         // what comes while the last of it is read is not waited for without end
         for _ in 0..FINISH_ROUNDS {
-            if !self.read(events) {
+            if !self.read(true, events) {
                 break;
             }
         }

@@ -1,183 +1,127 @@
-//! Where records go: one file per kind of destination.
-//!
-//! A sink keeps what it has not delivered yet, and tries it again. It has no bound of its own: whoever fills it stops while
-//! [`Sink::is_stuck`].
+//! Where records go: one file per kind of destination, and a worker for each that keeps trying.
 
+mod dead_letters;
 pub mod file;
+mod frames;
 mod health;
+pub mod kafka;
+pub mod otlp;
+pub mod stdout;
 mod verdict;
+mod worker;
 
-use std::path::PathBuf;
+#[cfg(test)]
+#[path = "../tests/records/numbered.rs"]
+mod numbered;
+
+use self::{file::FileSink, kafka::KafkaSink, otlp::OtlpSink, stdout::StdoutSink};
+use std::{io, path::Path};
 
 pub use self::{
+    dead_letters::{DeadLetter, DeadLetters, DeadLettersError},
     health::{Health, State},
-    verdict::{Outgoing, Trouble, Verdict},
+    verdict::{Limits, Outgoing, Trouble, Verdict},
+    worker::{Job, Worker},
 };
-
-use self::file::FileSink;
-use crate::config::{self, Encoding, SinkKind};
+use crate::config::{self, SinkKind};
 
 /// Why a sink can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "sink \"{sink}\": can't open {path} for appending: {source}; allowed: a file that this user may read and write, in a folder where it may make \
-     files (systemd makes /var/log/kmodtrail for the service)"
-)]
+#[error("sink \"{sink}\": {why}")]
 pub struct OpenError {
     /// Name of the sink.
     pub sink: String,
-    /// Its file.
-    pub path: PathBuf,
-    /// Why not.
-    pub source: std::io::Error,
+    /// What happened, where, and what to do.
+    pub why: String,
 }
 
-/// What became of the pending records.
+impl OpenError {
+    fn of_file(sink: &str, path: &Path, source: &io::Error) -> Self {
+        let why = format!(
+            "can't open {} for appending: {source}; allowed: a file that this user may read and write, in a folder where it may make files \
+             (systemd makes /var/log/kmodtrail for the service)",
+            path.display()
+        );
+        Self { sink: sink.to_owned(), why }
+    }
+}
+
+/// What a worker does with a sink.
+pub trait Deliver {
+    /// What it takes at once.
+    fn limits(&self) -> Limits;
+    /// Tries to deliver all of them; says what became of each, in their order.
+    fn deliver(&mut self, records: &[Outgoing<'_>]) -> impl Future<Output = Vec<Verdict>>;
+    /// Opens again what may have been rotated away.
+    fn reopen(&mut self);
+    /// The last call.
+    fn close(self) -> impl Future<Output = ()>;
+}
+
+/// A destination.
 #[derive(Debug)]
-pub enum Appended {
-    /// All are where they should be.
-    Delivered,
-    /// So many bytes, whole records, are; the others must be tried again.
-    Retry {
-        /// Bytes delivered.
-        whole: usize,
-        /// Why not more.
-        why: std::io::Error,
-    },
+pub enum Sink {
+    /// `type = "file"`
+    File(Box<FileSink>),
+    /// `type = "kafka"`
+    Kafka(KafkaSink),
+    /// `type = "otlp"`
+    Otlp(Box<OtlpSink>),
+    /// `type = "stdout"`
+    Stdout(StdoutSink),
 }
-
-#[derive(Debug)]
-enum Kind {
-    File(FileSink),
-}
-
-/// A destination and what is on the way to it.
-#[derive(Debug)]
-pub struct Sink {
-    name: String,
-    encoding: Encoding,
-    kind: Kind,
-    pending: Vec<u8>,
-    pending_records: u64,
-    delivered: u64,
-    failing: bool,
-}
-
-/// A burst may need more for a moment; that memory is given back.
-const KEPT_CAPACITY: usize = 64 << 10;
 
 impl Sink {
-    /// Opens what the configuration says.
+    /// Opens what the configuration says. The far side need not be there.
     ///
     /// # Errors
-    /// Where it can't be opened.
-    pub fn open(config: &config::Sink) -> Result<Self, OpenError> {
-        let kind = match &config.kind {
-            SinkKind::File(file) => FileSink::open(&file.path, file.mode.0)
-                .map(Kind::File)
-                .map_err(|source| OpenError { sink: config.name.clone(), path: file.path.clone(), source })?,
-        };
-        Ok(Self {
-            name: config.name.clone(),
-            encoding: config.encoding,
-            kind,
-            pending: Vec::new(),
-            pending_records: 0,
-            delivered: 0,
-            failing: false,
-        })
-    }
-
-    /// What its records look like.
-    #[must_use]
-    pub const fn encoding(&self) -> Encoding {
-        self.encoding
-    }
-
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Records delivered since it was opened.
-    #[must_use]
-    pub const fn delivered(&self) -> u64 {
-        self.delivered
-    }
-
-    /// Records that wait.
-    #[must_use]
-    pub const fn waiting(&self) -> u64 {
-        self.pending_records
-    }
-
-    /// It failed, and something waits.
-    #[must_use]
-    pub const fn is_stuck(&self) -> bool {
-        self.failing && self.pending_records > 0
-    }
-
-    /// Takes one encoded record; [`Self::deliver`] sends it.
-    pub fn push(&mut self, record: &[u8]) {
-        self.pending.extend_from_slice(record);
-        self.pending_records += 1;
-    }
-
-    /// Tries to deliver all that waits. Says so when it begins to fail and when it works again, not every time.
-    pub fn deliver(&mut self) {
-        if self.pending.is_empty() {
-            return;
+    /// Where something on this side is missing or wrong.
+    pub fn open(config: &config::Sink, health: &Health) -> Result<Self, OpenError> {
+        let (name, encoding, health) = (config.name.as_str(), config.encoding, health.clone());
+        match &config.kind {
+            SinkKind::File(file) => FileSink::open(name, file, encoding, health).map(|sink| Self::File(Box::new(sink))),
+            SinkKind::Kafka(kafka) => KafkaSink::open(name, kafka, encoding, health).map(Self::Kafka),
+            SinkKind::Otlp(otlp) => match OtlpSink::open(name, otlp) {
+                Ok(sink) => Ok(Self::Otlp(Box::new(sink))),
+                Err(error) => Err(OpenError { sink: name.to_owned(), why: error.to_string() }),
+            },
+            SinkKind::Stdout => StdoutSink::open(name, encoding).map(Self::Stdout),
         }
-        let verdict = match &mut self.kind {
-            Kind::File(file) => file.append(&self.pending),
-        };
-        match verdict {
-            Appended::Delivered => {
-                self.delivered += self.pending_records;
-                self.pending_records = 0;
-                self.pending.clear();
-                self.pending.shrink_to(KEPT_CAPACITY);
-                if self.failing {
-                    tracing::info!(sink = self.name, "sink works again, nothing was lost");
-                }
-                self.failing = false;
-            }
-            Appended::Retry { whole, why } => {
-                let records = self.pending[..whole].iter().filter(|&&b| b == b'\n').count() as u64;
-                self.pending.drain(..whole);
-                self.delivered += records;
-                self.pending_records -= records;
-                if !self.failing {
-                    let waiting = self.pending_records;
-                    tracing::error!(
-                        sink = self.name, place = %self.place(), error = %why, waiting,
-                        "sink can't be written: its records are kept and tried again every second, and no more are read from the kernel \
-                         until then; make room or repair the file"
-                    );
-                }
-                self.failing = true;
-            }
+    }
+}
+
+impl Deliver for Sink {
+    fn limits(&self) -> Limits {
+        match self {
+            Self::File(sink) => sink.limits(),
+            Self::Kafka(sink) => sink.limits(),
+            Self::Otlp(sink) => sink.limits(),
+            Self::Stdout(sink) => sink.limits(),
         }
     }
 
-    fn place(&self) -> std::path::Display<'_> {
-        match &self.kind {
-            Kind::File(file) => file.path().display(),
+    async fn deliver(&mut self, records: &[Outgoing<'_>]) -> Vec<Verdict> {
+        match self {
+            Self::File(sink) => sink.deliver(records).await,
+            Self::Kafka(sink) => sink.deliver(records).await,
+            Self::Otlp(sink) => sink.deliver(records).await,
+            Self::Stdout(sink) => sink.deliver(records).await,
         }
     }
 
-    /// Opens again what may have been rotated away. Where that fails, what was open stays in use.
-    pub fn reopen(&mut self) {
-        let result = match &mut self.kind {
-            Kind::File(file) => file.reopen(),
-        };
-        match result {
-            Ok(()) => tracing::info!(sink = self.name, place = %self.place(), "opened again"),
-            Err(error) => tracing::error!(
-                sink = self.name, place = %self.place(), %error,
-                "can't be opened again, the file that was open stays in use; repair the path and reload once more"
-            ),
+    fn reopen(&mut self) {
+        match self {
+            Self::File(sink) => sink.reopen(),
+            Self::Kafka(_) | Self::Otlp(_) | Self::Stdout(_) => {}
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::File(sink) => sink.close().await,
+            Self::Kafka(sink) => sink.close().await,
+            Self::Otlp(sink) => sink.close().await,
+            Self::Stdout(_) => {}
         }
     }
 }

@@ -5,7 +5,8 @@ mod kernel;
 
 use std::fs;
 
-use kernel::{Daemon, Ring, bodies, lost, request, signal, until};
+use kernel::{Daemon, Ring, bodies, configuration, lost, request, signal, until};
+use kmodtrail::status;
 use nix::sys::signal::Signal;
 
 #[test]
@@ -37,14 +38,38 @@ fn from_start_to_stop_everything_arrives_in_order() {
     signal(Signal::SIGUSR1);
     assert_eq!(bodies(&rotated), expected);
 
+    // the ledger, as `kmodtrail status` gets it
+    let answer = status::ask(&daemon.path("status.sock")).expect("it is answered");
+    let status: serde_json::Value = serde_json::from_str(&answer).expect("it is JSON");
+    let ledger = &status["sinks"][0]["ledger"];
+    assert_eq!((&status["lost"], &ledger["seen"]), (&3.into(), &6.into()), "{answer}");
+    assert_eq!(ledger["delivered"].as_u64().zip(ledger["pending"].as_u64()).map(|(d, p)| d + p), Some(6), "{answer}");
+
+    // a wrong configuration changes nothing, a right one everything
+    let file = daemon.path("kmodtrail.toml");
+    fs::write(&file, "[sinks]\nwrong = 1\n").expect("the test may write");
+    signal(Signal::SIGHUP);
+    daemon.send(request("fourth"), Ring::Critical);
+    until("the old sink goes on", || bodies(&path).len() == 1);
+    let folder = file.parent().expect("it is in one");
+    let more =
+        "[sinks.more]\ntype = \"file\"\npath = \"DIR/more.jsonl\"\n[[routes]]\nname = \"more\"\nto = [\"more\"]\n";
+    fs::write(&file, configuration(folder, more)).expect("the test may write");
+    signal(Signal::SIGHUP);
+    let more = daemon.path("more.jsonl");
+    until("the new sink is there", || more.exists());
+    daemon.send(request("fifth"), Ring::Critical);
+    until("both sinks have it", || bodies(&path).len() == 2 && bodies(&more).len() == 1);
+
     // still in the ring when the end comes
     daemon.send(request("last"), Ring::Neither);
     let (_folder, result) = daemon.end();
     result.expect("it ends well");
     let last = ["an unknown process made the kernel ask for \"last\"", "kmodtrail stopped watching: SIGTERM"];
-    assert_eq!(bodies(&path), last);
+    assert_eq!(bodies(&path)[2..], last);
+    assert_eq!(bodies(&more)[1..], last);
     let text = fs::read_to_string(&path).expect("it is there");
-    for (name, value) in [("kmodtrail.stopped.events", 7), ("kmodtrail.stopped.lost", 3)] {
+    for (name, value) in [("kmodtrail.stopped.events", 9), ("kmodtrail.stopped.lost", 3)] {
         let attribute = format!(r#"{{"key":"{name}","value":{{"intValue":"{value}"}}}}"#);
         assert!(text.contains(&attribute), "{attribute} is not in {text}");
     }

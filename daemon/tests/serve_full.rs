@@ -24,15 +24,15 @@ fn asked(alias: &str) -> String {
 }
 
 #[test]
-fn while_the_file_is_full_nothing_is_read_and_afterwards_nothing_is_lost() {
+fn what_a_full_file_or_a_full_spool_can_t_take_arrives_afterwards() {
     let mut daemon = Daemon::start();
     let path = daemon.path("events.jsonl");
-    until("the start is told", || bodies(&path).len() == 2);
+    until("the start is told", || bodies(&path).len() == 2 && daemon.commits() > 0);
     let size = fs::metadata(&path).expect("it is there").len();
-    let commits = daemon.commits();
 
-    limit(Some(size + 10));
-    let reads = daemon.reads();
+    // not even the spool can be written: nothing is read
+    limit(Some(1));
+    let (reads, commits) = (daemon.reads(), daemon.commits());
     daemon.send(request("first"), Ring::Critical);
     until("the loop has seen it", || daemon.reads() > reads);
     // what is left in the ring wakes nobody up: the loop would be busy if it did
@@ -43,21 +43,44 @@ fn while_the_file_is_full_nothing_is_read_and_afterwards_nothing_is_lost() {
     std::thread::sleep(std::time::Duration::from_millis(2500));
     assert!(daemon.reads() <= reads + 1, "it goes on reading: {} after {reads}", daemon.reads());
     assert_eq!(fs::metadata(&path).expect("it is there").len(), size, "half a line stays in the file");
-    assert_eq!(daemon.commits(), commits, "what is not written is not committed");
-
+    assert_eq!(daemon.commits(), commits, "what is not in the spool is not committed");
     limit(None);
     until("all of it arrives", || bodies(&path).len() == 5);
     assert_eq!(bodies(&path)[2..4], [asked("first"), asked("second")]);
     until("it is committed", || daemon.commits() > commits);
 
-    // at the end what could not be written is said
-    let size = fs::metadata(&path).expect("it is there").len();
-    limit(Some(size));
+    // at the end what could not even be put into the spool is said
+    limit(Some(1));
     daemon.send(request("third"), Ring::Bulk);
-    let (_folder, result) = daemon.end();
+    let (folder, result) = daemon.end();
     match result {
-        Err(RunError::Undelivered { records: 2, sinks }) => assert_eq!(sinks, "audit: 2"),
+        Err(RunError::Undelivered(lost)) => assert!(lost.to_string().starts_with("2 records"), "{lost}"),
         other => panic!("two records are lost, the request and the stop: {other:?}"),
     }
     limit(None);
+
+    // the file alone can't grow: the spool keeps what it can't take, over a restart
+    let path = folder.path().join("events.jsonl");
+    let spooled = fs::read_dir(folder.path().join("spool")).expect("it is there").flatten();
+    let largest = spooled.filter_map(|e| e.metadata().ok()).map(|m| m.len()).max().unwrap_or(0);
+    fs::write(&path, [&vec![b'x'; largest as usize + (64 << 10)][..], b"\n"].concat()).expect("the test may write");
+    let filled = fs::metadata(&path).expect("it is there").len();
+    limit(Some(filled));
+    let mut daemon = Daemon::start_in(folder);
+    let reads = daemon.reads();
+    daemon.send(request("fourth"), Ring::Critical);
+    until("the loop goes on reading", || daemon.reads() > reads && daemon.commits() >= 2);
+    let (folder, result) = daemon.end();
+    result.expect("all of it is in the spool");
+    assert_eq!(fs::metadata(&path).expect("it is there").len(), filled);
+    limit(None);
+    fs::remove_file(&path).expect("the test may delete");
+    let daemon = Daemon::start_in(folder);
+    let expected = ["watches the kernel", "hooks are attached", "\"fourth\"", "stopped watching", "watches the kernel"];
+    until("what waited arrives", || bodies(&path).len() == 6);
+    for (body, expected) in bodies(&path).iter().zip(expected) {
+        assert!(body.contains(expected), "{body}: {expected}");
+    }
+    let (_folder, result) = daemon.end();
+    result.expect("it ends well");
 }

@@ -1,7 +1,7 @@
 //! Files and environment variables, laid one over the other.
 //!
-//! A value of a later layer takes the place of the same value in an earlier one. Routes are the exception: those of all files apply, in
-//! the order of the files, so that a package or a colleague can add a destination without repeating everybody else's.
+//! A value of a later layer takes the place of the same value in an earlier one. Routes and their tests are the exception: those of all
+//! files apply, in the order of the files, so that a package or a colleague can add a destination without repeating everybody else's.
 
 use std::{
     fs,
@@ -16,6 +16,8 @@ use super::problem::Report;
 pub(super) const PREFIX: &str = "KMODTRAIL";
 /// What the crate `config` calls the origin of a value that an environment variable gave.
 pub(super) const ENVIRONMENT: &str = "the environment";
+/// Arrays of tables that add up.
+const LISTS: [&str; 2] = ["routes", "tests"];
 /// A configuration is written by people.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -42,16 +44,18 @@ pub(super) struct Layers {
 /// Reads `main`, conf.d/*.toml beside it, and the environment. What can't be read is reported, the rest is given back.
 pub(super) fn collect(main: &Path, environment: Option<Map<String, String>>, report: &Report) -> Layers {
     let mut builder = Config::builder();
-    let mut routes = Vec::new();
+    let mut lists = LISTS.map(|name| (name, Vec::new()));
     let mut complete = true;
     for path in files(main, report) {
         let Some(mut table) = parse(&path, report) else {
             complete = false;
             continue;
         };
-        if let Some(Value { kind: ValueKind::Array(here), .. }) = table.get_mut("routes") {
-            routes.append(here);
-            table.remove("routes");
+        for (name, list) in &mut lists {
+            if let Some(Value { kind: ValueKind::Array(here), .. }) = table.get_mut(*name) {
+                list.append(here);
+                table.remove(*name);
+            }
         }
         builder = builder.add_source(Layer(table));
     }
@@ -65,12 +69,14 @@ pub(super) fn collect(main: &Path, environment: Option<Map<String, String>>, rep
             Map::new()
         }
     };
-    if root.contains_key("routes") {
-        let place = root.get("routes").and_then(origin).unwrap_or_else(|| main.display().to_string());
-        let what = "it is not an array of tables";
-        report.error(&place, "routes", what, "[[routes]] in a file; an environment variable can't hold routes");
+    for (name, list) in lists {
+        if let Some(wrong) = root.get(name) {
+            let place = origin(wrong).unwrap_or_else(|| main.display().to_string());
+            let allowed = format!("[[{name}]] in a file; an environment variable can't hold {name}");
+            report.error(&place, name, "it is not an array of tables", allowed);
+        }
+        root.insert(name.to_owned(), Value::new(None, ValueKind::Array(list)));
     }
-    root.insert("routes".to_owned(), Value::new(None, ValueKind::Array(routes)));
     Layers { root, complete }
 }
 

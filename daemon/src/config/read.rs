@@ -1,15 +1,14 @@
 //! From tables to [`Config`]: every section, and what must hold between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use config::{Value, ValueKind};
+use config::Value;
 
 use super::{
-    Config, Log, Resource, Route, Sensor, Sink, When,
-    layers::Layers,
-    problem::{Report, did_you_mean},
-    sink, spool,
-    table::Table,
+    Config, Log, Resource, Sensor, Sink, SinkKind, layers::Layers, problem::Report, route, sink, spool, table::Table,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -22,16 +21,29 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let status = root.table("status").map(spool::status).unwrap_or_default();
     let shutdown = root.table("shutdown").map(spool::shutdown).unwrap_or_default();
     let sinks = sinks(&mut root, report);
-    let routes = routes(&mut root, main, report);
     let log = root.table("log").map(log).unwrap_or_default();
     let resource = root.table("resource").map(|t| resource(t, report)).unwrap_or_default();
+    let routing = root.table("routing").map(route::routing).unwrap_or_default();
+    let routes = route::routes(&mut root, &resource.attributes, main, report);
+    let tests = route::tests(&mut root, &resource.attributes, main, report);
     root.finish();
     if complete {
-        between(&sinks, &routes, main, report);
+        let names = sinks.keys().map(String::as_str).collect();
+        let used = route::between(&names, routing, &routes, &tests, report);
+        if sinks.is_empty() {
+            report.error(main, "sinks", "there is none", "at least one [sinks.NAME]");
+        }
+        if routes.is_empty() {
+            report.error(main, "routes", "there is none: nothing would be delivered", "at least one [[routes]]");
+        } else {
+            unused(&sinks, &used, report);
+        }
+        between(&sinks, report);
     }
     let sinks = sinks.into_values().filter_map(|s| s.sink).collect();
-    let routes = routes.into_iter().map(|r| r.route).collect();
-    Config { sensor, spool, dead_letters, status, shutdown, sinks, routes, log, resource }
+    let routes = routes.into_iter().map(|found| found.item).collect();
+    let tests = tests.into_iter().map(|found| found.item).collect();
+    Config { sensor, spool, dead_letters, status, shutdown, sinks, routing, routes, tests, log, resource }
 }
 
 fn sensor(mut table: Table<'_>) -> Sensor {
@@ -88,90 +100,28 @@ fn sinks(root: &mut Table<'_>, report: &Report) -> BTreeMap<String, Found> {
     found
 }
 
-/// A route, where it stands, and its key ("routes[0]").
-struct FoundRoute {
-    place: String,
-    key: String,
-    route: Route,
+/// Warns of sinks that no route leads to.
+fn unused(sinks: &BTreeMap<String, Found>, used: &BTreeSet<&str>, report: &Report) {
+    for (name, found) in sinks.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        let allowed = "a route with its name in `to`, or no such sink";
+        report.warning(&found.place, &format!("sinks.{name}"), "no route leads to it", allowed);
+    }
 }
 
-fn routes(root: &mut Table<'_>, main: &str, report: &Report) -> Vec<FoundRoute> {
-    let items = match root.take("routes").map(|v| v.kind) {
-        Some(ValueKind::Array(items)) => items,
-        _ => vec![],
-    };
-    let mut found = Vec::new();
-    for (i, item) in items.into_iter().enumerate() {
-        let key = format!("routes[{i}]");
-        let Some(mut table) = Table::new(&key, item, main, report) else { continue };
-        let place = table.place("name");
-        let name: Option<String> = table.required("name");
-        let when = table.table("when").map(when).unwrap_or_default();
-        let to_place = table.place("to");
-        let to: Option<Vec<String>> = table.required("to");
-        if to.as_ref().is_some_and(Vec::is_empty) {
-            table.wrong(&to_place, "to", "it is empty: what this route matches would go nowhere", "names of sinks");
-        }
-        let severity = table.optional("severity");
-        table.finish();
-        // a name that is missing has been reported; it must not count as a duplicate
-        let name = name.unwrap_or_else(|| key.clone());
-        found.push(FoundRoute { place, key, route: Route { name, when, to: to.unwrap_or_default(), severity } });
-    }
-    found
-}
-
-fn when(mut table: Table<'_>) -> When {
-    let place = table.place("event");
-    let event = table.optional::<Vec<_>>("event");
-    if event.as_ref().is_some_and(Vec::is_empty) {
-        table.wrong(&place, "event", "it is empty: the route would match nothing", "names of events, or no such key");
-    }
-    table.finish();
-    When { event }
-}
-
-/// What must hold between sinks and routes.
-fn between(sinks: &BTreeMap<String, Found>, routes: &[FoundRoute], main: &str, report: &Report) {
-    if sinks.is_empty() {
-        report.error(main, "sinks", "there is none", "at least one [sinks.NAME]");
-    }
-    if routes.is_empty() {
-        report.error(main, "routes", "there is none: nothing would be delivered", "at least one [[routes]]");
-    }
-    let mut names = BTreeSet::new();
-    let mut used = BTreeSet::new();
-    let known = sinks.keys().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
-    for FoundRoute { place, key, route } in routes {
-        if !names.insert(&route.name) {
-            let what = format!("another route is called {:?} too", route.name);
-            report.error(place, &format!("{key}.name"), what, "a name of its own");
-        }
-        for sink in &route.to {
-            used.insert(sink);
-            if !sinks.contains_key(sink) {
-                let what = format!("there is no sink {sink:?}{}", did_you_mean(sink, sinks.keys().map(String::as_str)));
-                report.error(place, &format!("{key}.to"), what, if known.is_empty() { "none yet" } else { &known });
-            }
-        }
-    }
-    for (name, found) in sinks {
-        if !used.contains(name) && !routes.is_empty() {
-            let what = "no route leads to it";
-            report.warning(
-                &found.place,
-                &format!("sinks.{name}"),
-                what,
-                "a route with its name in `to`, or no such sink",
-            );
-        }
-    }
-    let mut paths = BTreeMap::new();
+/// What must hold between sinks.
+fn between(sinks: &BTreeMap<String, Found>, report: &Report) {
+    let mut places = BTreeMap::new();
     for found in sinks.values() {
-        let Some(Sink { name, kind: super::SinkKind::File(file), .. }) = &found.sink else { continue };
-        if let Some(other) = paths.insert(&file.path, name) {
-            let what = format!("the sink {other:?} writes to {} too", file.path.display());
-            report.error(&found.place, &format!("sinks.{name}.path"), what, "a path of its own");
+        let Some(Sink { name, kind, .. }) = &found.sink else { continue };
+        let (output, key) = match kind {
+            // one file may have two names
+            SinkKind::File(file) => (fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone()), "path"),
+            SinkKind::Stdout => ("standard output".into(), "type"),
+            SinkKind::Kafka(_) | SinkKind::Otlp(_) => continue,
+        };
+        if let Some(other) = places.insert(output.clone(), name) {
+            let what = format!("the sink {other:?} writes to {} too", output.display());
+            report.error(&found.place, &format!("sinks.{name}.{key}"), what, "a place of its own");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     env, fmt, fs,
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -26,13 +26,14 @@ pub enum Secret {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Revealed(String);
 
-/// Why a secret can't be read.
+/// Why a secret can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the secret {place} can't be read: {why}; allowed: {allowed}")]
+#[error("the secret {what}; allowed: {allowed}")]
 pub struct SecretError {
-    place: String,
-    why: String,
-    allowed: &'static str,
+    /// Its place, and what is wrong with it.
+    pub(super) what: String,
+    /// What would be right.
+    pub(super) allowed: &'static str,
 }
 
 impl Secret {
@@ -41,7 +42,7 @@ impl Secret {
     /// # Errors
     /// Where it can't be read, is empty, not UTF-8 or longer than 1 MiB.
     pub fn reveal(&self) -> Result<Revealed, SecretError> {
-        let error = |why: String| SecretError { place: self.to_string(), why, allowed: self.cure() };
+        let error = |why| SecretError { what: format!("{self} can't be read: {why}"), allowed: self.cure() };
         let path = self.path().ok_or_else(|| error("there is no $CREDENTIALS_DIRECTORY".to_owned()))?;
         let text = read(&path).map_err(error)?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -50,6 +51,19 @@ impl Secret {
             return Err(error("it is empty".to_owned()));
         }
         Ok(Revealed(text.to_owned()))
+    }
+
+    /// As [`Self::reveal`], for who checks a configuration and need not be who runs with it: `None` where only the daemon can tell, for a
+    /// credential outside of its unit or a file that this user may not read.
+    ///
+    /// # Errors
+    /// As [`Self::reveal`].
+    pub fn reveal_if_possible(&self) -> Result<Option<Revealed>, SecretError> {
+        let possible = self.path().is_some_and(|path| match fs::File::open(path) {
+            Err(e) => e.kind() != ErrorKind::PermissionDenied,
+            Ok(_) => true,
+        });
+        if possible { self.reveal().map(Some) } else { Ok(None) }
     }
 
     fn path(&self) -> Option<PathBuf> {

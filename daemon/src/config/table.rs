@@ -1,6 +1,6 @@
 //! Reads a table key by key, so that every wrong or unknown key of it is reported, not only the first.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Display, path::PathBuf};
 
 use config::{Value, ValueKind};
 
@@ -15,6 +15,18 @@ pub(super) trait FromValue: Sized {
     fn allowed() -> String;
     /// The value, or what is wrong with it.
     fn from_value(value: &Value) -> Result<Self, String>;
+}
+
+/// A value that is no table, below a table.
+pub(super) struct Leaf {
+    /// Its name there, with dots.
+    pub(super) name: String,
+    /// Its key from the root on.
+    pub(super) key: String,
+    /// The file that says it.
+    pub(super) place: String,
+    /// What it is.
+    pub(super) value: Value,
 }
 
 /// A table that is being read.
@@ -67,6 +79,16 @@ impl<'r> Table<'r> {
         self.report.error(place, &self.key(key), what, allowed);
     }
 
+    /// Whatever the key has, before it is read.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key)
+    }
+
+    /// Says that somebody should look at `key`.
+    pub(super) fn doubtful(&self, place: &str, key: &str, what: impl Into<String>, allowed: impl Into<String>) {
+        self.report.warning(place, &self.key(key), what, allowed);
+    }
+
     /// Whatever the key has.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
@@ -83,6 +105,20 @@ impl<'r> Table<'r> {
                 None
             }
         }
+    }
+
+    /// As [`Self::optional`], and says so where it is not between `smallest` and `largest`.
+    pub(super) fn between<T: FromValue + PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        (smallest, largest): (T, T),
+    ) -> Option<T> {
+        let place = self.place(key);
+        let value = self.optional(key)?;
+        if value < smallest || value > largest {
+            self.wrong(&place, key, format!("{value} is out of range"), format!("{smallest} to {largest}"));
+        }
+        Some(value)
     }
 
     /// As [`Self::optional`], and says so where the key is not there.
@@ -117,26 +153,51 @@ impl<'r> Table<'r> {
         })
     }
 
-    /// All strings below it: inner tables' keys are joined with dots, as attributes' names are.
-    pub(super) fn into_strings(self) -> Vec<(String, String)> {
-        let mut out = Vec::new();
-        let (path, place, report) = (self.path, self.place, self.report);
-        for (name, value) in self.entries {
-            if matches!(value.kind, ValueKind::Table(_)) {
-                let inner = Table::new(&format!("{path}.{name}"), value, &place, report);
-                let strings = inner.map(Table::into_strings).unwrap_or_default();
-                out.extend(strings.into_iter().map(|(rest, text)| (format!("{name}.{rest}"), text)));
-                continue;
-            }
-            match String::from_value(&value) {
-                Ok(text) => out.push((name, text)),
-                Err(what) => {
-                    let place = layers::origin(&value).unwrap_or_else(|| place.clone());
-                    report.error(&place, &format!("{path}.{name}"), what, String::allowed());
-                }
+    /// All entries whose values are right, with their places.
+    pub(super) fn values<T: FromValue>(&mut self) -> Vec<(String, String, T)> {
+        let mut found = Vec::new();
+        for (key, value) in std::mem::take(&mut self.entries) {
+            let place = self.place_of(&key, Some(&value));
+            match T::from_value(&value) {
+                Ok(value) => found.push((key, place, value)),
+                Err(what) => self.wrong(&place, &key, what, T::allowed()),
             }
         }
-        out
+        found
+    }
+
+    /// All values below it: inner tables' keys are joined with dots, as attributes' names are.
+    pub(super) fn into_leaves(self) -> Vec<Leaf> {
+        let mut leaves = Vec::new();
+        for (name, value) in self.entries {
+            let key = format!("{}.{name}", self.path);
+            if !matches!(value.kind, ValueKind::Table(_)) {
+                let place = layers::origin(&value).unwrap_or_else(|| self.place.clone());
+                leaves.push(Leaf { name, key, place, value });
+            } else if let Some(inner) = Table::new(&key, value, &self.place, self.report) {
+                let prefixed = |leaf: Leaf| Leaf { name: format!("{name}.{}", leaf.name), ..leaf };
+                leaves.extend(inner.into_leaves().into_iter().map(prefixed));
+            }
+        }
+        leaves
+    }
+
+    /// As [`Self::into_leaves`], for values of one type, each with its place between its name and itself.
+    pub(super) fn into_flat<T: FromValue>(self) -> Vec<(String, String, T)> {
+        let report = self.report;
+        let read = |leaf: Leaf| match T::from_value(&leaf.value) {
+            Ok(value) => Some((leaf.name, leaf.place, value)),
+            Err(what) => {
+                report.error(&leaf.place, &leaf.key, what, T::allowed());
+                None
+            }
+        };
+        self.into_leaves().into_iter().filter_map(read).collect()
+    }
+
+    /// As [`Self::into_flat`], for strings without their places.
+    pub(super) fn into_strings(self) -> Vec<(String, String)> {
+        self.into_flat().into_iter().map(|(name, _, text)| (name, text)).collect()
     }
 
     /// Says that what was not asked for is unknown.

@@ -1,19 +1,27 @@
-use std::fs;
+mod examples;
+mod otlp;
+
+use std::{
+    fs::{self, Permissions},
+    num::NonZeroU64,
+    os::unix::fs::PermissionsExt as _,
+    time::Duration,
+};
 
 use super::*;
 
 /// A folder with a configuration, as /etc/kmodtrail is one.
-struct Etc(tempfile::TempDir);
+pub(super) struct Etc(tempfile::TempDir);
 
 impl Etc {
-    fn with(main: &str) -> Self {
+    pub(super) fn with(main: &str) -> Self {
         let etc = Self(tempfile::tempdir().expect("a folder for the test"));
         etc.file("kmodtrail.toml", main);
         etc
     }
 
     /// `DIR` in the text becomes the folder.
-    fn file(&self, name: &str, text: &str) -> &Self {
+    pub(super) fn file(&self, name: &str, text: &str) -> &Self {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().expect("it has a folder")).expect("the test may make folders");
         fs::write(path, text.replace("DIR", &self.dir())).expect("the test may write files");
@@ -29,12 +37,12 @@ impl Etc {
         load_with(&self.0.path().join("kmodtrail.toml"), Some(variables))
     }
 
-    fn valid(&self, variables: &[(&str, &str)]) -> Config {
+    pub(super) fn valid(&self, variables: &[(&str, &str)]) -> Config {
         self.load(variables).unwrap_or_else(|e| panic!("it is valid, but:\n{e}")).0
     }
 
     /// What is wrong, line by line, with the folder's name as DIR.
-    fn problems(&self, variables: &[(&str, &str)]) -> Vec<String> {
+    pub(super) fn problems(&self, variables: &[(&str, &str)]) -> Vec<String> {
         let problems = match self.load(variables) {
             Ok((_, warnings)) => warnings,
             Err(problems) => problems,
@@ -43,7 +51,7 @@ impl Etc {
     }
 }
 
-const SMALLEST: &str = r#"
+pub(super) const SMALLEST: &str = r#"
 [sinks.audit]
 type = "file"
 path = "DIR/events.jsonl"
@@ -53,7 +61,7 @@ to = ["audit"]
 "#;
 
 #[track_caller]
-fn one_problem(problems: &[String], parts: &[&str]) {
+pub(super) fn one_problem(problems: &[String], parts: &[&str]) {
     assert_eq!(problems.len(), 1, "one problem is expected: {problems:#?}");
     for part in parts {
         assert!(problems[0].contains(part), "{part:?} is not in {:?}", problems[0]);
@@ -71,7 +79,7 @@ fn what_is_not_said_has_its_default() {
         panic!("one sink: {:?}", config.sinks)
     };
     assert_eq!(file.mode, FileMode(0o640));
-    assert_eq!(config.routes[0].when, When { event: None });
+    assert_eq!(config.routes[0].when, When::default());
 }
 
 #[test]
@@ -142,7 +150,7 @@ fn every_problem_is_reported_at_once() {
     etc.file("conf.d/2.toml", "[resource]\nattributes = { team = 5 }\n");
     let problems = etc.problems(&[("KMODTRAIL__SENSOR__DISABLED", "x")]).join("\n");
     for expected in [
-        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, sinks, routes, log, resource",
+        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, spool, dead_letters, status, shutdown, sinks, log, resource, routing, routes, tests",
         "DIR/kmodtrail.toml: sensor.bulk_ring_sise: there is no such key; did you mean \"bulk_ring_size\"?",
         "DIR/kmodtrail.toml: sensor.critical_ring_size: 102400 bytes are not a power of two; allowed: a power of two between 64.0 KiB",
         "DIR/kmodtrail.toml: sinks.a.path: events.jsonl: it is relative; allowed: an absolute path",
@@ -203,11 +211,97 @@ fn a_sink_that_no_route_uses_is_a_warning() {
 }
 
 #[test]
-fn two_sinks_do_not_write_one_file() {
-    let more =
-        "[sinks.again]\ntype = \"file\"\npath = \"DIR/events.jsonl\"\n[[routes]]\nname = \"2\"\nto = [\"again\"]\n";
-    let etc = Etc::with(&format!("{SMALLEST}\n{more}"));
-    one_problem(&etc.problems(&[]), &["writes to DIR/events.jsonl too"]);
+fn two_sinks_do_not_write_to_one_place() {
+    let more = |lines: &str| format!("{SMALLEST}\n{lines}\n[[routes]]\nname = \"2\"\nto = [\"again\"]\n");
+    let etc = Etc::with(&more("[sinks.again]\ntype = \"file\"\npath = \"DIR/events.jsonl\""));
+    one_problem(&etc.problems(&[]), &["sinks.audit.path: the sink \"again\" writes to DIR/events.jsonl too"]);
+    let etc = Etc::with(&more("[sinks.again]\ntype = \"file\"\npath = \"DIR/link\""));
+    etc.file("events.jsonl", "");
+    std::os::unix::fs::symlink("events.jsonl", etc.0.path().join("link")).expect("the test may make links");
+    one_problem(&etc.problems(&[]), &["sinks.audit.path: the sink \"again\" writes to DIR/events.jsonl too"]);
+    let both = "[sinks.again]\ntype = \"stdout\"\n[sinks.more]\ntype = \"stdout\"\n";
+    let etc = Etc::with(&more(both).replace("to = [\"again\"]", "to = [\"again\", \"more\"]"));
+    one_problem(&etc.problems(&[]), &["sinks.more.type: the sink \"again\" writes to standard output too"]);
+}
+
+#[test]
+fn everything_about_a_file_can_be_said() {
+    let keys = "rotate_size = \"1MiB\"\nrotate_age = \"1d\"\ncompress = \"zstd\"\nkeep_files = 7\nkeep_age = \"30d\"\n\
+                keep_size = \"1GiB\"\nfsync = \"none\"\nmode = \"0600\"\n";
+    let config = Etc::with(&SMALLEST.replace("[[routes]]", &format!("{keys}[[routes]]"))).valid(&[]);
+    let SinkKind::File(file) = &config.sinks[0].kind else { panic!("{config:?}") };
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 3600));
+    let expected = FileSink {
+        mode: FileMode(0o600),
+        fsync: FileFsync::None,
+        rotate_size: Some(Size(1 << 20)),
+        rotate_age: days(1),
+        compress: FileCompression::Zstd,
+        keep_files: NonZeroU64::new(7),
+        keep_age: days(30),
+        keep_size: Some(Size(1 << 30)),
+        ..FileSink::new(file.path.clone())
+    };
+    assert_eq!(*file, expected);
+    let keep = [("KMODTRAIL__SINKS__AUDIT__KEEP_FILES", "3"), ("KMODTRAIL__SINKS__AUDIT__ROTATE_SIZE", "64KiB")];
+    let SinkKind::File(file) = &Etc::with(SMALLEST).valid(&keep).sinks[0].kind else { panic!("a file") };
+    assert_eq!(
+        *file,
+        FileSink {
+            keep_files: NonZeroU64::new(3),
+            rotate_size: Some(Size(64 << 10)),
+            ..FileSink::new(file.path.clone())
+        }
+    );
+}
+
+#[test]
+fn what_makes_no_sense_about_a_file_is_an_error() {
+    for (keys, parts) in [
+        ("fsync = \"always\"", ["fsync: \"always\" is unknown", "allowed: \"batch\", \"none\""]),
+        ("rotate_size = \"1KiB\"", ["rotate_size: 1.0 KiB is too little", "at least 64.0 KiB"]),
+        ("rotate_age = \"1s\"", ["rotate_age: 1s is too little", "at least \"1m\""]),
+        ("rotate_age = 5", ["rotate_age: it is the number 5", "a length of time with its unit"]),
+        ("rotate_size = \"1MiB\"\ncompress = \"xz\"", ["compress: \"xz\" is unknown", "\"none\", \"gzip\", \"zstd\""]),
+        ("compress = \"gzip\"", ["compress: there will be no rotated files", "rotate_size or rotate_age beside it"]),
+        ("keep_files = 5", ["keep_files: there will be no rotated files", "where logrotate rotates"]),
+        ("rotate_age = \"1d\"\nkeep_files = 0", ["keep_files: it is the number 0", "a number, at least 1"]),
+        ("rotate_age = \"1d\"\nkeep_age = \"0s\"", ["keep_age: it is no time at all", "such as"]),
+        (
+            "rotate_age = \"1d\"\nkeep_size = \"1GiB\"",
+            ["keep_size: a file could grow over 1.0 GiB", "rotate_size beside it"],
+        ),
+        (
+            "rotate_size = \"1MiB\"\nkeep_size = \"1KiB\"",
+            ["keep_size: 1.0 KiB is less than one file", "at least rotate_size, 1.0 MiB"],
+        ),
+    ] {
+        let etc = Etc::with(&SMALLEST.replace("[[routes]]", &format!("{keys}\n[[routes]]")));
+        one_problem(&etc.problems(&[]), &[&["DIR/kmodtrail.toml: sinks.audit."], &parts[..]].concat());
+    }
+}
+
+#[test]
+fn a_folder_that_anybody_may_write_in_is_a_warning() {
+    let etc = Etc::with(&SMALLEST.replace("DIR/events.jsonl", "DIR/open/events.jsonl"));
+    etc.file("open/other", "");
+    fs::set_permissions(etc.0.path().join("open"), Permissions::from_mode(0o1777)).expect("the test may do that");
+    assert!(etc.load(&[]).is_ok());
+    one_problem(&etc.problems(&[]), &["warning: ", "sinks.audit.path: anybody may write in the folder DIR/open"]);
+}
+
+#[test]
+fn standard_output_gets_text_only() {
+    let stdout =
+        SMALLEST.replace("type = \"file\"\npath = \"DIR/events.jsonl\"", "type = \"stdout\"\nencoding = \"json\"");
+    assert_eq!(Etc::with(&stdout).valid(&[]).sinks[0].kind, SinkKind::Stdout);
+    let etc = Etc::with(&stdout.replace("\"json\"", "\"otlp_proto\""));
+    one_problem(
+        &etc.problems(&[]),
+        &["sinks.audit.encoding: standard output gets lines", "allowed: \"otlp_json\", \"json\""],
+    );
+    let etc = Etc::with(&stdout.replace("encoding", "path"));
+    one_problem(&etc.problems(&[]), &["sinks.audit.path: there is no such key", "allowed: type, encoding"]);
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! What a value can be.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use config::{Value, ValueKind};
 
 use super::{
-    layers,
+    Match, layers,
     problem::did_you_mean,
+    sink::{
+        FileCompression, FileFsync, kafka,
+        otlp::{Compression, Protocol},
+    },
     spool::{Fsync, WhenFull},
     table::{FromValue, describe},
 };
 use crate::event::{Severity, What};
 
 /// A size in bytes, written "512KiB", "1MiB" or as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
 impl fmt::Display for Size {
@@ -23,8 +27,14 @@ impl fmt::Display for Size {
 }
 
 /// A length of time, written "500ms", "30s", "1h" or "7d".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span(pub(super) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
 
 /// Size of a ring buffer: a power of two between 64 KiB and 16 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +137,28 @@ macro_rules! words {
 
 words!(Fsync: "always" = Self::Always, "interval" = Self::Interval, "none" = Self::None);
 words!(WhenFull: "drop_oldest" = Self::DropOldest, "block_bulk" = Self::BlockBulk);
+words!(FileFsync: "batch" = Self::Batch, "none" = Self::None);
+words!(FileCompression: "none" = Self::None, "gzip" = Self::Gzip, "zstd" = Self::Zstd);
+words!(Compression: "none" = Self::None, "gzip" = Self::Gzip, "zstd" = Self::Zstd);
+words!(Protocol: "grpc" = Self::Grpc, "http/protobuf" = Self::HttpProtobuf, "http/json" = Self::HttpJson);
+words!(
+    kafka::Compression:
+    "none" = Self::None,
+    "gzip" = Self::Gzip,
+    "snappy" = Self::Snappy,
+    "lz4" = Self::Lz4,
+    "zstd" = Self::Zstd,
+);
+words!(
+    kafka::Mechanism:
+    "PLAIN" = Self::Plain,
+    "SCRAM-SHA-256" = Self::ScramSha256,
+    "SCRAM-SHA-512" = Self::ScramSha512,
+    "OAUTHBEARER" = Self::OauthBearer,
+    "GSSAPI" = Self::Gssapi,
+);
 words!(LogLevel: "error" = Self::Error, "warn" = Self::Warn, "info" = Self::Info, "debug" = Self::Debug, "trace" = Self::Trace);
+words!(Match: "all" = Self::All, "first" = Self::First);
 words!(Encoding: "otlp_json" = Self::OtlpJson, "otlp_proto" = Self::OtlpProto, "json" = Self::Json);
 words!(Severity: "DEBUG" = Self::Debug, "INFO" = Self::Info, "WARN" = Self::Warn, "ERROR" = Self::Error, "FATAL" = Self::Fatal);
 
@@ -175,6 +206,20 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
 }
 
+impl FromValue for NonZeroU64 {
+    fn allowed() -> String {
+        "a number, at least 1".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = match &value.kind {
+            ValueKind::I64(number) => u64::try_from(*number).ok(),
+            ValueKind::String(text) if value.origin() == Some(layers::ENVIRONMENT) => text.parse().ok(),
+            _ => None,
+        };
+        number.and_then(Self::new).ok_or_else(|| format!("it is {}", describe(&value.kind)))
+    }
+}
+
 impl FromValue for Size {
     fn allowed() -> String {
         "a size such as \"512KiB\" or \"1MiB\"".to_owned()
@@ -201,6 +246,21 @@ impl FromValue for Span {
             Ok(Duration::ZERO) => Err("it is no time at all".to_owned()),
             Ok(span) => Ok(Self(span)),
             Err(e) => Err(format!("{text:?} is no length of time: {e}")),
+        }
+    }
+}
+
+impl FromValue for u32 {
+    fn allowed() -> String {
+        "a whole number".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match &value.kind {
+            ValueKind::I64(number) => Self::try_from(*number).map_err(|_| format!("{number} is out of range")),
+            ValueKind::String(text) if value.origin() == Some(layers::ENVIRONMENT) => {
+                text.trim().parse().map_err(|_| format!("{text:?} is no whole number"))
+            }
+            other => Err(format!("it is {}", describe(other))),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! OTLP/JSON: one `ExportLogsServiceRequest` with one `LogRecord` per line, as the collector's otlpjsonfile receiver reads it.
+//! OTLP/JSON: one `ExportLogsServiceRequest` with one `LogRecord` per line, as the collector's otlpjsonfile receiver reads it, or one with
+//! many.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: lowerCamelCase keys, 64-bit integers as decimal strings, trace ids
 //! as hexadecimal digits, enums as numbers. Written straight into the buffer: an event has some fifty attributes, and a tree of
@@ -14,48 +15,66 @@ use crate::record::{Record, Value, resource_attributes};
 
 /// See the module. What is the same for all records of a resource is encoded once.
 #[derive(Debug, Default)]
-pub struct OtlpJson(Option<(Arc<[u8]>, Frame)>);
-
-/// What stands before and behind a record.
-#[derive(Debug)]
-struct Frame {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-impl Frame {
-    fn new(resource: &[u8]) -> Self {
-        let mut before = Vec::new();
-        raw(&mut before, r#"{"resourceLogs":[{"resource":{"attributes":["#);
-        for (i, (name, value)) in resource_attributes(resource).enumerate() {
-            key_value(&mut before, i == 0, name, value);
-        }
-        raw(&mut before, r#"]},"scopeLogs":[{"scope":{"name":"kmodtrail","version":"#);
-        string(&mut before, env!("CARGO_PKG_VERSION"));
-        raw(&mut before, r#"},"logRecords":["#);
-        let mut after = Vec::new();
-        raw(&mut after, r#"],"schemaUrl":"#);
-        string(&mut after, SCHEMA_URL);
-        raw(&mut after, r#"}],"schemaUrl":"#);
-        string(&mut after, SCHEMA_URL);
-        raw(&mut after, "}]}");
-        Self { before, after }
-    }
-}
+pub struct OtlpJson(Option<(Arc<[u8]>, Vec<u8>)>);
 
 impl OtlpJson {
-    /// Appends one request.
+    /// Appends one request with one record.
     pub fn encode(&mut self, resource: &Arc<[u8]>, record: &Record<'_>, out: &mut Vec<u8>) {
-        let frame = match &mut self.0 {
-            Some((known, frame)) if Arc::ptr_eq(known, resource) => frame,
-            other => &mut other.insert((Arc::clone(resource), Frame::new(resource))).1,
-        };
-        // JSON is about half as long again as protobuf: the buffer grows once
-        out.reserve(frame.before.len() + frame.after.len() + 2 * record.bytes.len());
-        out.extend_from_slice(&frame.before);
-        log_record(out, record);
-        out.extend_from_slice(&frame.after);
+        self.request([(resource, *record)], out);
     }
+
+    /// Appends one request with all these records, each beside its resource; those that follow one another share it.
+    pub fn request<'r>(&mut self, records: impl IntoIterator<Item = (&'r Arc<[u8]>, Record<'r>)>, out: &mut Vec<u8>) {
+        raw(out, r#"{"resourceLogs":["#);
+        let mut last: Option<&Arc<[u8]>> = None;
+        for (resource, record) in records {
+            match last.replace(resource) {
+                Some(last) if Arc::ptr_eq(last, resource) => raw(out, ","),
+                last => {
+                    if last.is_some() {
+                        end_of_records(out);
+                        raw(out, ",");
+                    }
+                    out.extend_from_slice(self.begin_of_records(resource));
+                }
+            }
+            // JSON is about half as long again as protobuf
+            out.reserve(2 * record.bytes.len());
+            log_record(out, &record);
+        }
+        if last.is_some() {
+            end_of_records(out);
+        }
+        raw(out, "]}");
+    }
+
+    /// What stands before the records of a resource.
+    fn begin_of_records(&mut self, resource: &Arc<[u8]>) -> &[u8] {
+        let known = self.0.take().filter(|(known, _)| Arc::ptr_eq(known, resource));
+        let known = known.unwrap_or_else(|| (Arc::clone(resource), begin_of_records(resource)));
+        &self.0.insert(known).1
+    }
+}
+
+fn begin_of_records(resource: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    raw(&mut out, r#"{"resource":{"attributes":["#);
+    for (i, (name, value)) in resource_attributes(resource).enumerate() {
+        key_value(&mut out, i == 0, name, value);
+    }
+    raw(&mut out, r#"]},"scopeLogs":[{"scope":{"name":"kmodtrail","version":"#);
+    string(&mut out, env!("CARGO_PKG_VERSION"));
+    raw(&mut out, r#"},"logRecords":["#);
+    out
+}
+
+/// What stands behind them.
+fn end_of_records(out: &mut Vec<u8>) {
+    raw(out, r#"],"schemaUrl":"#);
+    plain(out, SCHEMA_URL);
+    raw(out, r#"}],"schemaUrl":"#);
+    plain(out, SCHEMA_URL);
+    raw(out, "}");
 }
 
 fn log_record(out: &mut Vec<u8>, record: &Record<'_>) {
@@ -252,6 +271,31 @@ mod tests {
             let bytes = written(&event);
             assert_eq!(decode(&encode(&bytes)), LogRecord::decode(&*bytes).expect("we wrote it"));
         }
+    }
+
+    #[test]
+    fn a_request_has_all_records_each_with_its_resource() {
+        let written: Vec<_> = samples::all().iter().take(4).map(written).collect();
+        let [one, other]: [Arc<[u8]>; 2] = ["one", "other"].map(|host| {
+            let mut resource = Resource::default();
+            resource.set("host.name", host);
+            record::resource(&resource).into()
+        });
+        let records = written.iter().zip([&one, &one, &other, &one]);
+        let parsed: Vec<_> = records.map(|(b, r)| (r, Record::parse(b).expect("we wrote it"))).collect();
+        let mut json = Vec::new();
+        OtlpJson::default().request(parsed.iter().copied(), &mut json);
+        let request: ExportLogsServiceRequest = serde_json::from_slice(&json).expect("it is a request");
+        // the same in protobuf, as its own test knows it
+        let mut proto = Vec::new();
+        for part in parsed.chunk_by(|a, b| Arc::ptr_eq(a.0, b.0)) {
+            crate::encode::otlp_proto::request(part[0].0, part.iter().map(|(_, r)| r.bytes), &mut proto);
+        }
+        assert_eq!(request, ExportLogsServiceRequest::decode(&*proto).expect("it is a request"));
+        assert_eq!(request.resource_logs.len(), 3);
+        let mut empty = Vec::new();
+        OtlpJson::default().request([], &mut empty);
+        assert_eq!(str::from_utf8(&empty), Ok(r#"{"resourceLogs":[]}"#));
     }
 
     #[test]

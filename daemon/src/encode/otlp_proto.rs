@@ -24,7 +24,7 @@ pub const CONTENT_TYPE: &str = "application/x-protobuf";
 /// the resources of both.
 pub fn request<'r>(resource: &[u8], records: impl IntoIterator<Item = &'r [u8], IntoIter: Clone>, out: &mut Vec<u8>) {
     let records = records.into_iter();
-    let field = |length: usize| 1 + wire::varint_length(length) + length;
+    let field = wire::field_length;
     let name = "kmodtrail".as_bytes();
     let version = env!("CARGO_PKG_VERSION").as_bytes();
     let scope = field(name.len()) + field(version.len());

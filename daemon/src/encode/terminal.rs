@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use crate::event::{Event, File, ModuleFacts, Outcome, Process, Severity, What};
 
 /// Text in which everything that is not a visible character is escaped.
-struct Visible<T>(T);
+pub(crate) struct Visible<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Visible<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

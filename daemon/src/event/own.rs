@@ -1,5 +1,7 @@
 //! What the daemon says of itself.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Severity, Text};
 
 /// `kmodtrail.started`.
@@ -53,7 +55,8 @@ pub struct Dropped {
 }
 
 /// Why records are not delivered to a sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DropReason {
     /// The spool was full: by its policy the oldest of the least severe make room.
     SpoolFull,
@@ -71,11 +74,14 @@ pub enum DropReason {
     Duplicate,
     /// The sink is no longer in the configuration.
     SinkRemoved,
+    /// They are gone, and nothing says why.
+    #[serde(other)]
+    Unknown,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SpoolFull,
         Self::TooOld,
         Self::Damaged,
@@ -84,6 +90,7 @@ impl DropReason {
         Self::RateLimited,
         Self::Duplicate,
         Self::SinkRemoved,
+        Self::Unknown,
     ];
 
     /// The value of the attribute.
@@ -98,6 +105,7 @@ impl DropReason {
             Self::RateLimited => "rate_limited",
             Self::Duplicate => "duplicate",
             Self::SinkRemoved => "sink_removed",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -111,6 +119,7 @@ impl DropReason {
             Self::RateLimited => "there were more than the route lets through",
             Self::Duplicate => "the route lets one of several alike through",
             Self::SinkRemoved => "the sink is no longer in the configuration",
+            Self::Unknown => "they are gone, and nothing says why",
         }
     }
 
@@ -118,7 +127,7 @@ impl DropReason {
     pub(super) const fn severity(self) -> Severity {
         match self {
             Self::Sampled | Self::RateLimited | Self::Duplicate | Self::SinkRemoved => Severity::Info,
-            Self::SpoolFull | Self::TooOld | Self::Damaged | Self::Refused => Severity::Warn,
+            Self::SpoolFull | Self::TooOld | Self::Damaged | Self::Refused | Self::Unknown => Severity::Warn,
         }
     }
 }

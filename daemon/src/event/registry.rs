@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{What, names, samples};
+use super::{What, names, samples, schema};
 use crate::event::{Items, Value};
 
 #[derive(Debug, Deserialize)]
@@ -37,14 +37,14 @@ struct Attribute {
     examples: Vec<serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Type {
     Simple(String),
     Members { members: Vec<Member> },
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member {
     id: String,
@@ -75,33 +75,6 @@ struct Reference {
     r#ref: String,
     requirement_level: String,
 }
-
-/// What OpenTelemetry's registry has of the attributes that are used here.
-const OTEL: &[(&str, &str)] = &[
-    ("error.type", "string"),
-    ("file.inode", "string"),
-    ("file.mode", "string"),
-    ("file.owner.id", "string"),
-    ("file.path", "string"),
-    ("file.size", "int"),
-    ("log.record.uid", "string"),
-    ("os.version", "string"),
-    ("process.command_args", "string[]"),
-    ("process.creation.time", "string"),
-    ("process.executable.name", "string"),
-    ("process.executable.path", "string"),
-    ("process.parent_pid", "int"),
-    ("process.pid", "int"),
-    ("process.real_user.id", "int"),
-    ("process.real_user.name", "string"),
-    ("process.user.id", "int"),
-    ("process.user.name", "string"),
-    ("process.vpid", "int"),
-    ("process.working_directory", "string"),
-    ("service.version", "string"),
-    ("thread.id", "int"),
-    ("thread.name", "string"),
-];
 
 fn own() -> BTreeMap<String, Attribute> {
     let text = include_str!("../../../config/registry/attributes.yaml");
@@ -135,7 +108,26 @@ fn events() -> BTreeMap<String, BTreeMap<String, bool>> {
     events
 }
 
-fn fits(r#type: &Type, value: &Value<'_>) -> bool {
+/// Whether the registry means this type.
+fn is(r#type: &Type, code: schema::Type) -> bool {
+    match (r#type, code) {
+        (Type::Members { members }, schema::Type::Word(words)) => {
+            members.iter().map(|m| m.value.as_str()).eq(words.iter().copied())
+        }
+        (Type::Simple(name), code) => match code {
+            schema::Type::Text => name == "string",
+            schema::Type::Int => name == "int",
+            schema::Type::Bool => name == "boolean",
+            schema::Type::Texts | schema::Type::Taints => name == "string[]",
+            // OpenTelemetry's complex attributes have no other type
+            schema::Type::Maps => name == "any",
+            schema::Type::Word(_) => false,
+        },
+        (Type::Members { .. }, _) => false,
+    }
+}
+
+fn fits(r#type: schema::Type, value: &Value<'_>) -> bool {
     let every = |each: &dyn Fn(Items<'_>), fits: fn(&Value<'_>) -> bool| {
         let mut all = true;
         each(&mut |value| all &= fits(&value));
@@ -143,23 +135,27 @@ fn fits(r#type: &Type, value: &Value<'_>) -> bool {
     };
     let is_text = |value: &Value<'_>| matches!(value, Value::String(_) | Value::Format(_));
     match (r#type, value) {
-        (Type::Members { members }, Value::String(text)) => members.iter().any(|m| m.value == *text),
-        (Type::Simple(name), value) => match (name.as_str(), value) {
-            ("string", value) => is_text(value),
-            ("int", Value::Int(_)) | ("boolean", Value::Bool(_)) => true,
-            ("string[]", Value::Array(items)) => every(*items, is_text),
-            // arrays of maps: OpenTelemetry's complex attributes have no other type
-            ("any", Value::Array(items)) => every(*items, |value| matches!(value, Value::Map(_))),
-            _ => false,
-        },
-        (Type::Members { .. }, _) => false,
+        (schema::Type::Word(words), Value::String(text)) => words.contains(text),
+        (schema::Type::Text, value) => is_text(value),
+        (schema::Type::Int, Value::Int(_)) | (schema::Type::Bool, Value::Bool(_)) => true,
+        (schema::Type::Texts | schema::Type::Taints, Value::Array(items)) => every(*items, is_text),
+        (schema::Type::Maps, Value::Array(items)) => every(*items, |value| matches!(value, Value::Map(_))),
+        _ => false,
     }
 }
 
 #[test]
 fn every_name_in_the_code_is_in_the_registry_and_the_other_way_round() {
-    let code: BTreeSet<_> = names::ALL.iter().map(|&n| n.to_owned()).collect();
-    let registry: BTreeSet<_> = own().into_keys().collect();
+    let code: BTreeSet<_> = names::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let own = own();
+    for (name, code) in names::ALL {
+        let registered = own.get(*name).map(|attribute| &attribute.r#type);
+        assert!(
+            registered.is_none_or(|r#type| is(r#type, *code)),
+            "{name}: {code:?}, attributes.yaml says {registered:?}"
+        );
+    }
+    let registry: BTreeSet<_> = own.into_keys().collect();
     assert_eq!(code.difference(&registry).collect::<Vec<_>>(), Vec::<&String>::new(), "not in attributes.yaml");
     assert_eq!(registry.difference(&code).collect::<Vec<_>>(), Vec::<&String>::new(), "not in names.rs");
     let events: BTreeSet<_> = events().into_keys().collect();
@@ -168,11 +164,7 @@ fn every_name_in_the_code_is_in_the_registry_and_the_other_way_round() {
 
 #[test]
 fn every_event_has_what_the_registry_says_and_nothing_else() {
-    let own = own();
-    let type_of = |name: &str| match OTEL.iter().find(|(n, _)| *n == name) {
-        Some((_, r#type)) => Type::Simple((*r#type).to_owned()),
-        None => own.get(name).unwrap_or_else(|| panic!("{name} is in no registry")).r#type.clone(),
-    };
+    let type_of = |name: &str| schema::of_record(name).unwrap_or_else(|| panic!("{name} is in no registry"));
     let mut emitted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let registered = events();
     for event in samples::all() {
@@ -182,7 +174,7 @@ fn every_event_has_what_the_registry_says_and_nothing_else() {
         event.attributes(&mut |name, value| {
             assert!(attributes.contains_key(name), "{event_name} has {name}, events.yaml does not say so");
             assert!(
-                fits(&type_of(name), &value),
+                fits(type_of(name), &value),
                 "{event_name}: {name} = {value:?}, the registry says {:?}",
                 type_of(name)
             );

@@ -86,11 +86,21 @@ impl<'a> Attributes<'a> {
     pub(super) const fn new(message: &'a [u8], number: u32) -> Self {
         Self { rest: message, number }
     }
-}
 
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (&'a str, Value<'a>);
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The value of that name. The others are not parsed.
+    #[must_use]
+    pub fn get(mut self, name: &str) -> Option<Value<'a>> {
+        while let Some(pair) = self.next_encoded() {
+            if pair.leading_name() == Some(name.as_bytes()) {
+                return pair.parse().ok().map(|(_, value)| value);
+            }
+        }
+        None
+    }
+
+    /// The next one as it is encoded, for those who look at few of them.
+    #[inline]
+    pub(crate) fn next_encoded(&mut self) -> Option<KeyValue<'a>> {
         loop {
             let mut fields = Fields::new(self.rest);
             let (number, field) = fields.next().ok()??;
@@ -98,22 +108,48 @@ impl<'a> Iterator for Attributes<'a> {
             if let Field::Bytes(pair) = field
                 && number == self.number
             {
-                return key_value(pair).ok();
+                return Some(KeyValue(pair));
             }
         }
     }
 }
 
-fn key_value(pair: &[u8]) -> Result<(&str, Value<'_>), Malformed> {
-    let mut key = "";
-    let mut value = Value::Empty;
-    let mut fields = Fields::new(pair);
-    while let Some(field) = fields.next()? {
-        match field {
-            (number::KEY, Field::Bytes(bytes)) => key = str::from_utf8(bytes).map_err(|_| Malformed)?,
-            (number::VALUE, Field::Bytes(bytes)) => value = Value::parse(bytes)?,
-            _ => {}
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, Value<'a>);
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_encoded()?.parse().ok()
+    }
+}
+
+/// One attribute, as it is encoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyValue<'a>(&'a [u8]);
+
+impl<'a> KeyValue<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its name, which comes first: fields are written in the order of their numbers.
+    #[inline]
+    pub(crate) fn leading_name(self) -> Option<&'a [u8]> {
+        match Fields::new(self.0).next() {
+            Ok(Some((number::KEY, Field::Bytes(name)))) => Some(name),
+            _ => None,
         }
     }
-    Ok((key, value))
+
+    /// Name and value.
+    pub(crate) fn parse(self) -> Result<(&'a str, Value<'a>), Malformed> {
+        let (mut key, mut value): (&[u8], _) = (&[], Value::Empty);
+        let mut fields = Fields::new(self.0);
+        while let Some(field) = fields.next()? {
+            match field {
+                (number::KEY, Field::Bytes(bytes)) => key = bytes,
+                (number::VALUE, Field::Bytes(bytes)) => value = Value::parse(bytes)?,
+                _ => {}
+            }
+        }
+        Ok((str::from_utf8(key).map_err(|_| Malformed)?, value))
+    }
 }

@@ -28,6 +28,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Number and value of the next field; `None` at the end.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
         if self.0.is_empty() {
             return Ok(None);
@@ -60,6 +61,18 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // most are keys and lengths below 128
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[cold]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (i, &byte) in self.0.iter().enumerate().take(10) {
             value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32).unwrap_or(0);
@@ -82,6 +95,11 @@ pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
 
 pub(crate) const fn varint_length(value: usize) -> usize {
     (value | 1).ilog2() as usize / 7 + 1
+}
+
+/// Length of a field of so many bytes, its number (below 16) and length included.
+pub(crate) const fn field_length(length: usize) -> usize {
+    1 + varint_length(length) + length
 }
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {

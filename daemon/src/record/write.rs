@@ -58,6 +58,16 @@ pub fn resource(resource: &Resource) -> Vec<u8> {
 }
 
 fn key_value(out: &mut Vec<u8>, number: u32, name: &str, value: &Value<'_>) {
+    // most are strings: their lengths are known beforehand
+    if let Value::String(text) = value {
+        let key = wire::field_length(name.len());
+        let any = wire::field_length(text.len());
+        out.reserve(16 + key + any);
+        wire::put_length(out, number, key + wire::field_length(any));
+        wire::put_bytes(out, number::KEY, name.as_bytes());
+        wire::put_length(out, number::VALUE, any);
+        return wire::put_bytes(out, number::any_value::STRING, text.as_bytes());
+    }
     wire::put_message(out, number, |out| {
         wire::put_bytes(out, number::KEY, name.as_bytes());
         wire::put_message(out, number::VALUE, |out| any_value(out, value));

@@ -1,91 +1,116 @@
-//! From events to sinks.
+//! From events to the spool. What takes them out of it are the workers of the sinks.
 
-use std::sync::Arc;
-
-use super::Print;
-use crate::{
-    config::Config,
-    encode::Encoder,
-    enrich::Enrich,
-    event::Event,
-    record::{self, Record},
-    resource::Resource,
-    route::{Delivery, Routes},
-    sink::{OpenError, Sink},
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-/// What was done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Figures {
-    /// Events, the daemon's own among them.
-    pub events: u64,
-    /// Records delivered, over all sinks.
-    pub delivered: u64,
-    /// Records that wait for a sink, over all sinks.
-    pub waiting: u64,
+use super::{
+    Print,
+    sinks::{Sinks, SinksError},
+};
+use crate::{
+    config::{self, Config, Fsync, WhenFull},
+    enrich::Enrich,
+    event::{Dropped, Event, Severity, What},
+    record::{self, Record},
+    resource::Resource,
+    route::RoutingTable,
+    spool::{self, Classify, Durability, Lane, Loss, Options, Spool},
+    status,
+};
+
+/// What would have become of a record that the spool has no room for.
+#[derive(Debug)]
+struct Classifier(RoutingTable);
+
+impl Classify for Classifier {
+    fn fate(&self, sink: &str, resource: &[u8], record: &[u8]) -> Option<(Arc<str>, Arc<str>)> {
+        let record = Record::parse(record).ok()?;
+        let route = self.0.first_route(sink, resource, &record)?;
+        Some((Arc::clone(route), record.event_name.into()))
+    }
+}
+
+/// Why there can't be a way for the records.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
+    /// The sinks.
+    #[error(transparent)]
+    Sinks(#[from] SinksError),
 }
 
 /// Everything after the sensor.
 #[derive(Debug)]
 pub struct Pipeline {
+    config: Config,
+    kernel_release: String,
     enrich: Enrich,
-    routes: Routes,
     writer: record::Writer,
-    resource: Arc<[u8]>,
-    sinks: Vec<(Sink, Encoder)>,
+    record: Vec<u8>,
+    queue: spool::Writer,
+    /// The spool could not take all of it: nothing more may come.
+    stuck: bool,
+    spool: Spool,
+    routing: Classifier,
+    sinks: Sinks,
     print: Option<Print>,
     events: u64,
-    scratch: Scratch,
-}
-
-/// Memory that is used again for every event.
-#[derive(Debug, Default)]
-struct Scratch {
-    deliveries: Vec<Delivery>,
-    record: Vec<u8>,
-    encoded: Vec<u8>,
+    started: SystemTime,
 }
 
 impl Pipeline {
-    /// Opens the sinks.
+    /// Opens the spool and starts the sinks.
     ///
     /// # Errors
     /// Where one of them can't be opened.
-    pub fn open(config: &Config, kernel_release: &str, print: Option<Print>) -> Result<Self, OpenError> {
-        let mut resource = Resource::detect(kernel_release);
-        for (name, value) in &config.resource.attributes {
-            resource.set(name, value);
-        }
-        Ok(Self {
+    pub fn open(config: Config, kernel_release: &str, print: Option<Print>) -> Result<Self, PipelineError> {
+        let (spool, queue) = Spool::open(&config.spool.path, options(&config.spool))?;
+        let sinks = Sinks::new(spool.clone(), &config.dead_letters);
+        let mut pipeline = Self {
+            kernel_release: kernel_release.to_owned(),
             enrich: Enrich::default(),
-            routes: Routes::new(config),
             writer: record::Writer::default(),
-            resource: record::resource(&resource).into(),
-            sinks: config.sinks.iter().map(|s| Ok((Sink::open(s)?, s.encoding.into()))).collect::<Result<_, _>>()?,
+            record: Vec::new(),
+            queue,
+            stuck: false,
+            spool,
+            routing: Classifier(RoutingTable::new(&config)),
+            sinks,
             print,
             events: 0,
-            scratch: Scratch::default(),
-        })
+            started: SystemTime::now(),
+            config,
+        };
+        pipeline.set_resource();
+        pipeline.sinks.configure(&pipeline.config)?;
+        Ok(pipeline)
     }
 
-    /// Enriches, routes and encodes the events, and tries to deliver them. `events` is empty afterwards.
+    fn set_resource(&mut self) {
+        let mut resource = Resource::detect(&self.kernel_release);
+        for (name, value) in &self.config.resource.attributes {
+            resource.set(name, value);
+        }
+        if let Err(error) = self.queue.set_context(&record::resource(&resource)) {
+            tracing::error!(%error, "the resource is too long for the spool and stays as it was; allowed: fewer or shorter [resource] attributes");
+        }
+    }
+
+    /// Enriches the events and puts them into the spool; `events` is empty afterwards. They are safe when [`Self::is_stuck`] says no.
     pub fn take(&mut self, events: &mut Vec<Event>) {
         self.enrich.enrich(events);
         for event in &*events {
             self.events += 1;
-            let Scratch { deliveries, record, encoded } = &mut self.scratch;
-            self.routes.route(event, deliveries);
-            record.clear();
-            self.writer.write(event, record);
-            let mut record = Record::parse(record).expect("we have just written it");
-            for Delivery { sink, severity } in &*deliveries {
-                let (sink, encoder) = &mut self.sinks[sink.0];
-                record.severity = *severity as u8;
-                record.severity_text = severity.text();
-                encoded.clear();
-                encoder.encode(&self.resource, &record, encoded);
-                encoded.push(b'\n');
-                sink.push(encoded);
+            self.record.clear();
+            self.writer.write(event, &mut self.record);
+            if let Err(error) = self.queue.push(lane(event), &self.record) {
+                // can't happen: what the kernel sends is smaller by far
+                tracing::error!(%error, event = event.what.name(), "a record is too long for the spool and is lost: a bug in kmodtrail, please report it");
             }
             if let Some(print) = &mut self.print {
                 print.push(event);
@@ -97,41 +122,155 @@ impl Pipeline {
         {
             self.print = None;
         }
-        self.deliver();
+        self.commit();
     }
 
-    /// Tries to deliver what waits.
-    pub fn deliver(&mut self) {
-        for (sink, _) in &mut self.sinks {
-            sink.deliver();
+    /// Tries to put into the spool what could not be put there.
+    pub fn commit(&mut self) {
+        match self.queue.commit(&self.routing) {
+            Ok(()) if self.stuck => {
+                self.stuck = false;
+                tracing::info!("the spool can be written again, nothing was lost");
+            }
+            Ok(()) => {}
+            Err(error) if !self.stuck => {
+                self.stuck = true;
+                tracing::error!(
+                    "{error}; records are kept in memory and in the kernel's ring buffers and tried again every second, no more are read until then"
+                );
+            }
+            Err(_) => {}
         }
     }
 
-    /// A sink can't take what it has: nothing more may be taken.
+    /// Nothing more may be taken now.
     #[must_use]
-    pub fn is_stuck(&self) -> bool {
-        self.sinks.iter().any(|(s, _)| s.is_stuck())
+    pub const fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// What can come in floods may be taken now.
+    #[must_use]
+    pub fn takes_bulk(&self) -> bool {
+        self.queue.takes_bulk()
+    }
+
+    /// To be called about once a second. Gives what there is to say about records that were dropped.
+    pub fn tick(&mut self) -> impl Iterator<Item = What> {
+        if self.stuck {
+            self.commit();
+        }
+        self.queue.tick(&self.routing);
+        let lost = self.spool.take_losses().into_iter().map(dropped);
+        lost.chain(self.sinks.take_held_back()).map(What::Dropped)
+    }
+
+    /// Another configuration, all or nothing.
+    ///
+    /// # Errors
+    /// Where a sink can't be opened: then all is as before.
+    pub fn configure(&mut self, config: Config) -> Result<(), SinksError> {
+        self.sinks.configure(&config)?;
+        self.routing = Classifier(RoutingTable::new(&config));
+        self.config = config;
+        self.set_resource();
+        Ok(())
+    }
+
+    /// The configuration that is in use.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Opens again what may have been rotated away.
-    pub fn reopen(&mut self) {
-        for (sink, _) in &mut self.sinks {
-            sink.reopen();
-        }
+    pub fn reopen(&self) {
+        self.sinks.reopen();
     }
 
-    /// What was done so far.
+    /// Events, the daemon's own among them.
     #[must_use]
-    pub fn figures(&self) -> Figures {
-        Figures {
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How everything is.
+    #[must_use]
+    pub fn status(&self) -> status::Pipeline {
+        let mut spool = self.spool.status();
+        // they are shown with the sinks
+        let ledgers = std::mem::take(&mut spool.readers);
+        let sinks = self.sinks.health().map(|(name, r#type, health)| {
+            let ledger = ledgers.iter().find(|ledger| &*ledger.reader == name).cloned();
+            status::Sink { name: name.to_owned(), r#type, health, ledger }
+        });
+        let dead_letters = self.sinks.dead_letters();
+        status::Pipeline {
+            started: self.started,
             events: self.events,
-            delivered: self.sinks.iter().map(|(s, _)| s.delivered()).sum(),
-            waiting: self.sinks.iter().map(|(s, _)| s.waiting()).sum(),
+            sinks: sinks.collect(),
+            dead_letters: status::DeadLetters { path: dead_letters.path().to_owned(), bytes: dead_letters.size() },
+            spool,
         }
     }
 
-    /// Names of the sinks for which records wait, and how many.
-    pub fn waiting(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.sinks.iter().map(|(s, _)| (s.name(), s.waiting())).filter(|&(_, waiting)| waiting > 0)
+    /// Delivers what can be delivered in the configured time. What could not be put into the spool is lost with this process: gives how
+    /// many records that are, and where the rest waits.
+    pub fn stop(mut self) -> Result<(), Undelivered> {
+        self.commit();
+        let lost = Lane::ALL.into_iter().map(|lane| self.queue.waiting(lane)).sum();
+        self.sinks.stop(self.config.shutdown.drain);
+        if lost == 0 { Ok(()) } else { Err(Undelivered { records: lost, spool: self.config.spool.path }) }
+    }
+}
+
+/// Records that are lost with the process.
+#[derive(Debug, thiserror::Error)]
+#[error("{records} records could not be put into the spool {} before the end and are lost; make room there, or repair its disk", spool.display())]
+pub struct Undelivered {
+    records: u64,
+    spool: PathBuf,
+}
+
+fn options(config: &config::Spool) -> Options {
+    Options {
+        max_size: config.max_size.0,
+        max_age: config.max_age.unwrap_or(Duration::MAX),
+        when_full: match config.when_full {
+            WhenFull::DropOldest => spool::WhenFull::DropOldest,
+            WhenFull::BlockBulk => spool::WhenFull::BlockBulk,
+        },
+        durability: match config.fsync {
+            Fsync::Always => Durability::Always,
+            Fsync::Interval => Durability::Interval(config.fsync_interval),
+            Fsync::None => Durability::None,
+        },
+    }
+}
+
+/// Where an event waits: what is in a lower lane is dropped first. What anybody can make happen as often as he likes is below all the rest, however severe, so
+/// that a flood displaces nothing else.
+fn lane(event: &Event) -> Lane {
+    let severity = event.severity();
+    let number = match (event.may_flood(), severity) {
+        (true, Severity::Debug | Severity::Info) => 0,
+        (true, _) => 1,
+        (false, Severity::Debug | Severity::Info) => 2,
+        (false, Severity::Warn) => 3,
+        (false, Severity::Error | Severity::Fatal) => 4,
+    };
+    Lane::new(number).expect("there are as many lanes")
+}
+
+fn dropped(loss: Loss) -> Dropped {
+    let spool::Dropped { key, count } = loss.dropped;
+    let known = |name: &str| (name != spool::UNKNOWN).then(|| name.to_owned());
+    Dropped {
+        sink: loss.reader.to_string(),
+        route: known(&key.route),
+        event: known(&key.event),
+        reason: key.reason,
+        key: None,
+        count,
     }
 }

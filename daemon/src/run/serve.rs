@@ -1,7 +1,7 @@
 //! Waits for what may happen, and lets it happen.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
     os::fd::OwnedFd,
     pin::pin,
@@ -12,13 +12,16 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Pipeline, RunError, Watch};
+use super::{Pipeline, Reload, RunError, Watch};
 use crate::{
+    config::Config,
     event::{Event, Started, Stopped, What},
-    systemd::{Notify, Status},
+    sensor::Totals,
+    status::{Question, Socket, Status},
+    systemd::Notify,
 };
 
 /// How often to look whether something that waits has become possible.
@@ -49,7 +52,8 @@ enum Wake {
     Stop(&'static str),
     Reload,
     Status,
-    Tick(Instant),
+    Asked(Question),
+    Tick,
     Readable,
 }
 
@@ -57,6 +61,8 @@ struct Daemon<W> {
     watch: W,
     pipeline: Pipeline,
     notify: Notify,
+    socket: Option<Socket>,
+    reload: Reload,
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
     uncommitted: bool,
@@ -64,39 +70,51 @@ struct Daemon<W> {
     more: bool,
 }
 
-/// Watches until SIGTERM or SIGINT.
+/// Watches until SIGTERM or SIGINT, or until there will never be anything again.
 ///
 /// # Errors
-/// Where it can't wait, or sinks did not take everything until the end.
-pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline) -> Result<(), RunError> {
+/// Where it can't wait, or could not put into the spool what it had read.
+pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Loop)?;
     let rings = rings(&watch).map_err(RunError::Loop)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut daemon = Daemon {
         watch,
-        pipeline,
         notify: Notify::from_environment(),
+        socket: listen(pipeline.config()),
+        reload,
+        pipeline,
         events: Vec::new(),
         uncommitted: false,
         more: false,
     };
     daemon.started();
     give_back_memory();
-    daemon.notify.ready(&daemon.status());
+    daemon.notify.ready(&daemon.status().to_string());
     loop {
         let reading = !daemon.pipeline.is_stuck();
-        match wake(&mut signals, &mut tick, &rings, reading, reading && daemon.more).await.map_err(RunError::Loop)? {
+        let more = reading && daemon.more;
+        match wake(&mut signals, &mut tick, &rings, daemon.socket.as_ref(), reading, more)
+            .await
+            .map_err(RunError::Loop)?
+        {
             Wake::Readable => daemon.cycle(),
-            Wake::Tick(now) => {
-                daemon.cycle();
-                daemon.notify.tick(now, &daemon.status());
-            }
+            Wake::Tick => daemon.tick(),
             Wake::Reload => daemon.reload(),
             Wake::Status => tracing::info!("{}", daemon.status()),
+            Wake::Asked(question) => question.answer(daemon.status_json()),
             Wake::Stop(reason) => return daemon.stop(reason),
         }
+        if daemon.watch.is_over() {
+            return daemon.stop("the recording is over");
+        }
     }
+}
+
+/// Without the socket the daemon works as well: only nobody can ask.
+fn listen(config: &Config) -> Option<Socket> {
+    Socket::bind(&config.status.socket).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// The kernel's BTF and what is made of it take several megabytes at the start and never again; the C library would keep them.
@@ -122,9 +140,16 @@ async fn wake(
     signals: &mut Signals,
     tick: &mut Interval,
     rings: &[AsyncFd<OwnedFd>; 2],
+    socket: Option<&Socket>,
     reading: bool,
     more: bool,
 ) -> io::Result<Wake> {
+    let asked = async {
+        match socket {
+            Some(socket) => socket.asked().await,
+            None => pending().await,
+        }
+    };
     let readable = pin!(poll_fn(|context| poll_rings(rings, context)));
     Ok(tokio::select! {
         biased;
@@ -132,7 +157,8 @@ async fn wake(
         _ = signals.interrupt.recv() => Wake::Stop("SIGINT"),
         _ = signals.hangup.recv() => Wake::Reload,
         _ = signals.status.recv() => Wake::Status,
-        now = tick.tick() => Wake::Tick(now),
+        _ = tick.tick() => Wake::Tick,
+        question = asked => Wake::Asked(question),
         // signals and the tick have their turn between two pieces of a flood
         () = tokio::task::yield_now(), if more => Wake::Readable,
         result = readable, if reading => { result?; Wake::Readable },
@@ -152,14 +178,30 @@ fn poll_rings(rings: &[AsyncFd<OwnedFd>; 2], context: &mut Context<'_>) -> Poll<
 }
 
 impl<W: Watch> Daemon<W> {
-    /// What the kernel has, through to the sinks.
+    /// What the kernel has, into the spool.
     fn cycle(&mut self) {
-        self.pipeline.deliver();
         if !self.pipeline.is_stuck() {
-            self.more = self.watch.read(&mut self.events);
+            self.more = self.watch.read(self.pipeline.takes_bulk(), &mut self.events);
             self.take();
         }
         self.commit();
+    }
+
+    fn tick(&mut self) {
+        let dropped: Vec<_> = self.pipeline.tick().collect();
+        dropped.into_iter().for_each(|what| self.say(what));
+        self.take();
+        self.cycle();
+        self.tell_systemd();
+    }
+
+    fn tell_systemd(&mut self) {
+        // the status is made only where somebody hears it
+        if self.notify.wants_status() {
+            let status = self.status().to_string();
+            self.notify.status(status);
+        }
+        self.notify.alive();
     }
 
     fn take(&mut self) {
@@ -192,38 +234,77 @@ impl<W: Watch> Daemon<W> {
         self.commit();
     }
 
+    /// All or nothing: with a wrong configuration the old one stays.
     fn reload(&mut self) {
         self.notify.reloading();
+        match (self.reload)() {
+            Ok((config, warnings)) => {
+                for warning in &warnings.0 {
+                    tracing::warn!("configuration: {warning}");
+                }
+                self.configure(config);
+            }
+            Err(problems) => {
+                for problem in &problems.0 {
+                    tracing::error!("configuration: {problem}");
+                }
+                tracing::error!("the configuration is wrong: the daemon goes on with the one it had");
+            }
+        }
         self.pipeline.reopen();
         self.cycle();
-        self.notify.ready(&self.status());
+        self.notify.ready(&self.status().to_string());
+    }
+
+    fn configure(&mut self, mut config: Config) {
+        let old = self.pipeline.config();
+        for (section, changed) in [
+            ("sensor", config.sensor != old.sensor),
+            ("spool", config.spool != old.spool),
+            ("dead_letters", config.dead_letters != old.dead_letters),
+            ("status", config.status != old.status),
+            ("log", config.log != old.log),
+        ] {
+            if changed {
+                tracing::warn!(
+                    "configuration: [{section}] has changed: that needs a restart (`systemctl restart kmodtrail`), the rest is in use now"
+                );
+            }
+        }
+        // as long as it runs it is as it was started
+        config.sensor = old.sensor.clone();
+        config.spool = old.spool.clone();
+        config.dead_letters = old.dead_letters.clone();
+        config.status = old.status.clone();
+        config.log = old.log.clone();
+        match self.pipeline.configure(config) {
+            Ok(()) => tracing::info!("the configuration has been read again"),
+            Err(error) => tracing::error!("configuration: {error}; the daemon goes on with the one it had"),
+        }
     }
 
     fn stop(mut self, reason: &'static str) -> Result<(), RunError> {
         tracing::info!(reason, "stopping");
         self.notify.stopping();
-        self.pipeline.deliver();
         self.watch.finish(&mut self.events);
-        let Status { events, lost, kernel_records, .. } = self.status();
-        let events = events + self.events.len() as u64;
+        let events = self.pipeline.events() + self.events.len() as u64;
+        let Totals { kernel_records, lost } = self.watch.totals();
         self.say(What::Stopped(Stopped { reason: reason.to_owned(), events, kernel_records, lost }));
         self.take();
         self.commit();
-        let waiting: Vec<_> = self.pipeline.waiting().collect();
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let sinks: Vec<_> = waiting.iter().map(|(name, records)| format!("{name}: {records}")).collect();
-        Err(RunError::Undelivered { records: waiting.iter().map(|w| w.1).sum(), sinks: sinks.join(", ") })
+        Ok(self.pipeline.stop()?)
     }
 
     fn status(&self) -> Status {
-        let (totals, figures) = (self.watch.totals(), self.pipeline.figures());
         Status {
-            events: figures.events,
-            waiting: figures.waiting,
-            kernel_records: totals.kernel_records,
-            lost: totals.lost,
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            totals: self.watch.totals(),
+            pipeline: self.pipeline.status(),
         }
+    }
+
+    fn status_json(&self) -> String {
+        serde_json::to_string(&self.status()).expect("a status has string keys only")
     }
 }

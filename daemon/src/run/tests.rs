@@ -36,11 +36,13 @@ impl House {
         let text = text.replace("DIR", &self.folder.path().display().to_string());
         fs::write(&file, text).expect("the test may write");
         let (config, _) = config::load_with(&file, Some(config::no_environment())).unwrap_or_else(|e| panic!("{e}"));
-        Pipeline::open(&config, "6.1.0-test", None).expect("the sinks can be opened")
+        Pipeline::open(config, "6.1.0-test", None).expect("the sinks can be opened")
     }
 }
 
 const ONE_FILE: &str = r#"
+[spool]
+path = "DIR/spool"
 [sinks.audit]
 type = "file"
 path = "DIR/events.jsonl"
@@ -60,11 +62,11 @@ fn each_sink_gets_its_records_as_severe_as_its_routes_say() {
     let expected: Vec<_> = events.iter().map(|e| e.what.name().to_owned()).collect();
     pipeline.take(&mut events);
     assert!(events.is_empty());
+    assert_eq!(pipeline.events(), expected.len() as u64);
+    pipeline.stop().expect("everything could be delivered");
     assert_eq!(names(&house.path("events.jsonl")), expected);
     let alarms = names(&house.path("alarm.jsonl"));
     assert!(!alarms.is_empty() && alarms.iter().all(|n| n == "linux.kernel_module.load"), "{alarms:?}");
     let severe = |name| fs::read_to_string(house.path(name)).expect("it is there").matches("\"FATAL\"").count();
     assert_eq!((severe("alarm.jsonl"), severe("events.jsonl")), (alarms.len(), 0));
-    let delivered = (expected.len() + alarms.len()) as u64;
-    assert_eq!(pipeline.figures(), Figures { events: expected.len() as u64, delivered, waiting: 0 });
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kmodtrail_abi::{KINDS, Kind};
+
 use super::{assemble::Assembler, capture::Capture, clock::Clock, fact::Fact, frame::Context};
 use crate::event::Event;
 
@@ -18,6 +20,10 @@ pub(super) struct Stream {
     records: Vec<(u64, usize, usize)>,
     assembler: Assembler,
     last_tick: u64,
+    /// Up to this time threads' facts have been assembled without what the bulk ring had of them.
+    assembled_without_bulk: u64,
+    /// Facts of loads that came after that, and were of no use any more: by [`Kind`].
+    late: [u64; KINDS],
     capture: Option<Capture>,
 }
 
@@ -28,6 +34,8 @@ impl Stream {
             records: Vec::new(),
             assembler: Assembler::new(context),
             last_tick: clock.boot(),
+            assembled_without_bulk: 0,
+            late: [0; KINDS],
             capture: None,
         }
     }
@@ -67,8 +75,12 @@ impl Stream {
             if let Some(capture) = &mut self.capture {
                 capture.write(record);
             }
-            if let Some(fact) = Fact::parse(record) {
-                self.assembler.take(&fact, clock, events);
+            match Fact::parse(record) {
+                Some(fact) if time <= self.assembled_without_bulk && is_detail(fact.kind) => {
+                    self.late[fact.kind as usize] += 1;
+                }
+                Some(fact) => self.assembler.take(&fact, clock, events),
+                None => {}
             }
         }
         if keep.is_empty() {
@@ -84,9 +96,25 @@ impl Stream {
         }
     }
 
+    /// The bulk ring was not read before the last [`Self::drain`] up to `until`.
+    pub(super) fn without_bulk(&mut self, until: u64) {
+        self.assembled_without_bulk = until;
+    }
+
+    /// Kinds and numbers of facts that came too late to be of use, since the last call.
+    pub(super) fn take_late(&mut self) -> impl Iterator<Item = (Kind, u64)> {
+        let late = std::mem::replace(&mut self.late, [0; KINDS]);
+        Kind::ALL.into_iter().map(move |kind| (kind, late[kind as usize])).filter(|&(_, count)| count > 0)
+    }
+
     /// Appends what is still open.
     pub(super) fn finish(&mut self, clock: Clock, events: &mut Vec<Event>) -> io::Result<()> {
         self.assembler.finish(clock, events);
         self.capture.as_mut().map_or(Ok(()), Capture::finish)
     }
+}
+
+/// What the bulk ring has of a load: it says nothing without the load.
+const fn is_detail(kind: Kind) -> bool {
+    matches!(kind, Kind::ReadFile | Kind::PostReadFile | Kind::LoadData)
 }

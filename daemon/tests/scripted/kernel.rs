@@ -61,7 +61,7 @@ impl Watch for Scripted {
     fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.rings[0].as_fd(), self.rings[1].as_fd()]
     }
-    fn read(&mut self, events: &mut Vec<Event>) -> bool {
+    fn read(&mut self, _bulk: bool, events: &mut Vec<Event>) -> bool {
         for ring in &mut self.rings {
             let _until_empty = ring.read_to_end(&mut vec![]);
         }
@@ -73,7 +73,7 @@ impl Watch for Scripted {
         self.shared.commits.fetch_add(1, SeqCst);
     }
     fn finish(&mut self, events: &mut Vec<Event>) {
-        self.read(events);
+        self.read(true, events);
     }
     fn totals(&self) -> Totals {
         Totals { kernel_records: 100, lost: 3 }
@@ -98,18 +98,27 @@ pub(crate) struct Daemon {
     sent: u64,
 }
 
+/// A configuration with everything in `folder`, one file "events.jsonl", and `more`.
+pub(crate) fn configuration(folder: &Path, more: &str) -> String {
+    format!(
+        "[spool]\npath = \"DIR/spool\"\n[dead_letters]\npath = \"DIR/dead-letters.jsonl\"\n[status]\nsocket = \"DIR/status.sock\"\n\
+         [sinks.audit]\ntype = \"file\"\npath = \"DIR/events.jsonl\"\n[[routes]]\nname = \"everything\"\nto = [\"audit\"]\n{more}"
+    )
+    .replace("DIR", &folder.display().to_string())
+}
+
 impl Daemon {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
+        fs::write(folder.path().join("kmodtrail.toml"), configuration(folder.path(), "")).expect("the test may write");
+        Self::start_in(folder)
+    }
+
+    /// Another process's daemon on what an earlier one left; kmodtrail.toml is there.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         let file = folder.path().join("kmodtrail.toml");
-        let events = folder.path().join("events.jsonl");
-        let text = format!(
-            "[sinks.audit]\ntype = \"file\"\npath = {:?}\n[[routes]]\nname = \"everything\"\nto = [\"audit\"]\n",
-            events.display().to_string()
-        );
-        fs::write(&file, text).expect("the test may write");
         let (config, _) = config::load(&file).unwrap_or_else(|e| panic!("{e}"));
-        let pipeline = Pipeline::open(&config, "6.1.0-test", None).expect("the sinks can be opened");
+        let pipeline = Pipeline::open(config, "6.1.0-test", None).unwrap_or_else(|e| panic!("{e}"));
         let [(a, to_a), (b, to_b)] = [pipe(), pipe()].map(|p| p.expect("a pipe can be made"));
         for ring in [&a, &b] {
             fcntl(ring, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe need not block");
@@ -118,7 +127,8 @@ impl Daemon {
         let scripted = Scripted { shared: Arc::clone(&shared), rings: [a, b], sequence: 0 };
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be made").block_on(serve(scripted, pipeline))
+            let reload = Box::new(move || config::load(&file));
+            runtime.expect("a runtime can be made").block_on(serve(scripted, pipeline, reload))
         });
         Self { folder, shared, wake: [to_a, to_b], thread, sent: 0 }
     }

@@ -1,0 +1,103 @@
+//! Which attributes there are, and of which type: what those who name attributes in a configuration are held to.
+//!
+//! It says what config/registry/ and OpenTelemetry's registry say; tests hold the three together.
+
+use super::{Taints, names};
+
+/// The type of an attribute's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// A string.
+    Text,
+    /// An integer.
+    Int,
+    /// A truth.
+    Bool,
+    /// One of these strings.
+    Word(&'static [&'static str]),
+    /// Strings.
+    Texts,
+    /// Names of taint flags.
+    Taints,
+    /// Several maps.
+    Maps,
+}
+
+use Type::{Int, Text, Texts};
+
+/// `log.record.uid`: the same on every try to deliver a record.
+pub const UID: &str = opentelemetry_semantic_conventions::attribute::LOG_RECORD_UID;
+
+/// OpenTelemetry's, of records.
+pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
+    ("error.type", Text),
+    ("file.inode", Text),
+    ("file.mode", Text),
+    ("file.owner.id", Text),
+    ("file.path", Text),
+    ("file.size", Int),
+    ("log.record.uid", Text),
+    ("os.version", Text),
+    ("process.command_args", Texts),
+    ("process.creation.time", Text),
+    ("process.executable.name", Text),
+    ("process.executable.path", Text),
+    ("process.parent_pid", Int),
+    ("process.pid", Int),
+    ("process.real_user.id", Int),
+    ("process.real_user.name", Text),
+    ("process.user.id", Int),
+    ("process.user.name", Text),
+    ("process.vpid", Int),
+    ("process.working_directory", Text),
+    ("service.version", Text),
+    ("thread.id", Int),
+    ("thread.name", Text),
+];
+
+/// Those of the resource that the daemon finds out itself. They are all strings, as those are that a configuration adds.
+pub const OF_RESOURCE: &[&str] = &[
+    "host.name",
+    "host.id",
+    "host.arch",
+    "os.type",
+    "os.version",
+    "service.name",
+    "service.version",
+    "service.instance.id",
+];
+
+/// Every attribute that a record can have, and its type.
+pub fn of_records() -> impl Iterator<Item = (&'static str, Type)> {
+    names::ALL.iter().chain(OPENTELEMETRY).copied()
+}
+
+/// The type of the attribute of records that has this name.
+#[must_use]
+pub fn of_record(name: &str) -> Option<Type> {
+    of_records().find(|(n, _)| *n == name).map(|(_, r#type)| r#type)
+}
+
+impl Type {
+    /// The values that it is limited to.
+    #[must_use]
+    pub fn words(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Word(words) => Some(words.to_vec()),
+            Self::Taints => Some(Taints(u64::MAX).known().map(|taint| taint.name).collect()),
+            Self::Text | Self::Int | Self::Bool | Self::Texts | Self::Maps => None,
+        }
+    }
+
+    /// What it is, for the reader of an error.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Text | Self::Word(_) => "a string",
+            Self::Int => "a number",
+            Self::Bool => "a truth value",
+            Self::Texts | Self::Taints => "a list of strings",
+            Self::Maps => "a list of tables",
+        }
+    }
+}
