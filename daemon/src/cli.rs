@@ -168,7 +168,9 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::main(arguments.json),
         Command::Route(arguments) => route::main(&arguments),
         Command::Status(arguments) => status::main(&arguments.place.config, arguments.json),
-        Command::Replay(arguments) => replay::main(&arguments.place.config, arguments.sink.as_deref(), arguments.timeout),
+        Command::Replay(arguments) => {
+            replay::main(&arguments.place.config, arguments.sink.as_deref(), arguments.timeout)
+        }
     }
 }
 

@@ -59,7 +59,9 @@ pub(super) fn main(file: &Path, only: Option<&str>, patience: Duration) -> ExitC
 
 fn replay(config: &Config, only: Option<&str>, patience: Duration) -> Result<BTreeMap<String, Outcome>, String> {
     let path = &config.dead_letters.path;
-    let failed = |path: &Path, error: io::Error| format!("{}: {error}; allowed: who may read and write it, root as a rule", path.display());
+    let failed = |path: &Path, error: io::Error| {
+        format!("{}: {error}; allowed: who may read and write it, root as a rule", path.display())
+    };
     let aside = PathBuf::from([path.as_os_str(), ".replaying".as_ref()].into_iter().collect::<OsString>());
     // one that was interrupted comes first
     if !aside.exists() {
@@ -83,7 +85,9 @@ fn replay(config: &Config, only: Option<&str>, patience: Duration) -> Result<BTr
                 by_sink.entry(sink).or_default().extend(records.into_iter().map(|record| (record, reason.clone())));
             }
             // what a crash left of a line: nobody can send it, and it is told
-            Err(error) => eprintln!("{}: line {} is no dead letter and is left out: {error}", aside.display(), number + 1),
+            Err(error) => {
+                eprintln!("{}: line {} is no dead letter and is left out: {error}", aside.display(), number + 1)
+            }
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
