@@ -137,7 +137,8 @@ pub(super) fn read(leaves: Vec<Leaf>, vocabulary: Vocabulary<'_>, report: &Repor
         match found {
             Ok(condition) => match contradiction(&when, &condition) {
                 Some(other) => {
-                    report.error(&place, &key, format!("it can never hold together with {other}"), "what can be true")
+                    let what = format!("it can never hold together with {other}");
+                    report.error(&place, &key, what, "what can be true");
                 }
                 None => when.push(condition),
             },

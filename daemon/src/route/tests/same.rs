@@ -37,6 +37,20 @@ fn conditions() -> Vec<Condition> {
     config.routes.iter().flat_map(|route| route.when.0.clone()).collect()
 }
 
+/// What routes and records are made of, once.
+struct Material {
+    conditions: Vec<Condition>,
+    template: Config,
+    records: Vec<Vec<u8>>,
+}
+
+impl Material {
+    fn new() -> Self {
+        let records = samples::all().iter().map(written).collect();
+        Self { conditions: conditions(), template: to_a("").clone(), records }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -54,19 +68,18 @@ proptest! {
         unknown_event in any::<bool>(),
     ) {
         thread_local! {
-            static ALL: (Vec<Condition>, Config, Vec<Vec<u8>>) =
-                (conditions(), to_a("").clone(), samples::all().iter().map(written).collect());
+            static MATERIAL: Material = Material::new();
         }
-        ALL.with(|(conditions, template, records)| {
-            let route = |(i, (when, to, severity)): (usize, &(Vec<usize>, Vec<&str>, Option<Severity>))| Route {
+        MATERIAL.with(|Material { conditions, template, records }| {
+            let routes = routes.iter().enumerate().map(|(i, (when, to, severity))| Route {
                 name: i.to_string(),
                 when: When(when.iter().map(|&c| conditions[c].clone()).collect()),
                 to: to.iter().map(|&sink| sink.to_owned()).collect(),
                 severity: *severity,
                 ..template.routes[0].clone()
-            };
+            });
             let routing = Routing { r#match: if first { Match::First } else { Match::All } };
-            let config = Config { routing, routes: routes.iter().enumerate().map(route).collect(), ..template.clone() };
+            let config = Config { routing, routes: routes.collect(), ..template.clone() };
             let table = RoutingTable::new(&config);
             let mut routers = ["a", "b", "c"].map(|sink| (sink, router(&config, sink)));
             for bytes in records {
