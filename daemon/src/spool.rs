@@ -86,7 +86,7 @@ impl Lane {
     /// From the one that is dropped first to the one that is dropped last.
     pub const ALL: [Self; LANES] = [Self(0), Self(1), Self(2), Self(3), Self(4), Self(5)];
     /// Those of events that may come in floods.
-    pub const BULK: [Self; 3] = [Self(0), Self(2), Self(4)];
+    pub const BULK: [Self; 3] = [Self(0), Self(1), Self(2)];
 
     /// The lane with this number, below [`LANES`].
     #[must_use]

@@ -95,7 +95,8 @@ fn what_a_commit_has_returned_for_outlives_kill_9() {
         let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
         let mut chunk = Chunk::default();
         while reader.read(&mut chunk, 1 << 20).expect("the disk works") > 0 {}
-        // what a commit that was killed had written of some lanes may be there too, and the same numbers were pushed again
+        // what a commit that was killed had written of some lanes is there too, and the same numbers were pushed again; an account keeps
+        // a cursor per lane, so what was settled of them behind it comes again
         let (mut whole, mut others) = (Vec::with_capacity(chunk.entries.len()), Vec::new());
         for entry in &chunk.entries {
             let found = chunk.payload(entry);

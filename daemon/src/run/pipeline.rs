@@ -251,15 +251,12 @@ fn options(config: &config::Spool) -> Options {
 /// Where an event waits: what is in a lower lane is dropped first. What anybody can make happen as often as he likes is below all the rest, however severe, so
 /// that a flood displaces nothing else.
 fn lane(event: &Event) -> Lane {
-    let severity = event.severity();
-    let number = match (event.may_flood(), severity) {
-        (true, Severity::Debug | Severity::Info) => 0,
-        (true, _) => 1,
-        (false, Severity::Debug | Severity::Info) => 2,
-        (false, Severity::Warn) => 3,
-        (false, Severity::Error | Severity::Fatal) => 4,
+    let rank = match event.severity() {
+        Severity::Debug | Severity::Info => 0,
+        Severity::Warn => 1,
+        Severity::Error | Severity::Fatal => 2,
     };
-    Lane::new(number).expect("there are as many lanes")
+    if event.may_flood() { Lane::BULK[rank] } else { Lane::ALL[Lane::BULK.len() + rank] }
 }
 
 fn dropped(loss: Loss) -> Dropped {

@@ -50,7 +50,6 @@ pub(super) trait Store: fmt::Debug + Send + Sync {
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads some of it; nothing is the end of the file.
     fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    fn truncate(&self, size: u64) -> io::Result<()>;
     /// Makes durable what was written.
     fn sync(&self) -> io::Result<()>;
 }
@@ -67,10 +66,6 @@ impl Store for File {
                 result => return result,
             }
         }
-    }
-
-    fn truncate(&self, size: u64) -> io::Result<()> {
-        self.set_len(size)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -14,15 +14,16 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 4 | CRC-32C of all that follows, XOR the salt of the segment |
+//! | 4 | CRC-32C of all that follows, XOR the seal of the segment |
 //! | 4 | length of the payload |
 //! | 8 | sequence in the lane |
 //! | 8 | stamp: place in the order of all lanes |
 //! | n | payload |
 //!
 //! The entries of a segment end where the next segment of the lane begins (`FIRST`), in the last one with the last entry that is whole.
-//! What stands behind is no part of the spool: half an entry that a crash left, or what was in a file that is used again. The salt is
-//! why neither that nor the payload of an entry, which somebody else may have chosen, can be taken for an entry.
+//! What stands behind is no part of the spool: half an entry that a crash left, or what was in a file that is used again. The seal (the
+//! salt in the header XOR the CRC-32C of the context) is why nothing of that can be taken for an entry of another lane or with another
+//! context, nor the payload of an entry, which somebody else may have chosen, for an entry.
 //!
 //! A **reader's account** is named `NAME.reader`; [`super::store`] says what is in it. `lock` holds the pid of the process whose spool it is. What is
 //! named `NUMBER.spare` or `rewrite` counts only for the process that has the spool open.
@@ -124,7 +125,7 @@ pub(super) fn reader_of(name: &str) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) id: SegmentId,
-    /// XORed with the CRC of each entry.
+    /// A random number.
     pub(super) salt: u32,
     /// No entry in it has a lower one.
     pub(super) stamp: u64,
@@ -144,6 +145,11 @@ pub(super) enum BadHeader {
 }
 
 impl Header {
+    /// What the CRC of each entry is XORed with.
+    pub(super) fn seal(&self) -> u32 {
+        seal(self.salt, &self.context)
+    }
+
     pub(super) fn size(context: usize) -> u64 {
         (2 * (FIXED + context)) as u64
     }
@@ -197,6 +203,11 @@ impl Header {
     }
 }
 
+/// What belongs to a segment with this salt and context.
+pub(super) fn seal(salt: u32, context: &[u8]) -> u32 {
+    salt ^ crc(context)
+}
+
 /// Reads until the buffer is full or the file ends, and says how much it was.
 pub(super) fn read_full(file: &dyn Store, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
@@ -210,7 +221,7 @@ pub(super) fn read_full(file: &dyn Store, buffer: &mut [u8], offset: u64) -> io:
 }
 
 /// Appends an entry to `bytes`.
-pub(super) fn encode_entry(bytes: &mut Vec<u8>, salt: u32, sequence: u64, stamp: u64, payload: &[u8]) {
+pub(super) fn encode_entry(bytes: &mut Vec<u8>, seal: u32, sequence: u64, stamp: u64, payload: &[u8]) {
     let begin = bytes.len();
     let mut head = [0; ENTRY];
     head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -219,7 +230,7 @@ pub(super) fn encode_entry(bytes: &mut Vec<u8>, salt: u32, sequence: u64, stamp:
     bytes.reserve(ENTRY + payload.len());
     bytes.extend_from_slice(&head);
     bytes.extend_from_slice(payload);
-    let sum = crc(&bytes[begin + 4..]) ^ salt;
+    let sum = crc(&bytes[begin + 4..]) ^ seal;
     bytes[begin..begin + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
@@ -239,8 +250,8 @@ pub(super) struct Whole {
 }
 
 /// The entry that `bytes` are, where its CRC fits.
-pub(super) fn check_entry(bytes: &[u8], salt: u32) -> Option<Whole> {
-    (crc(&bytes[4..]) ^ salt == u32_at(bytes, 0)).then(|| Whole {
+pub(super) fn check_entry(bytes: &[u8], seal: u32) -> Option<Whole> {
+    (crc(&bytes[4..]) ^ seal == u32_at(bytes, 0)).then(|| Whole {
         sequence: u64_at(bytes, 8),
         stamp: u64_at(bytes, 16),
         payload: ENTRY..bytes.len(),

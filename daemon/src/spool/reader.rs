@@ -144,7 +144,7 @@ impl Reader {
             stamps[at] = lanes[at].advance(lane, shared, &mut kept, ends[at], &mut views[at])?;
         }
         let (begin, first) = (chunk.buffer.len(), chunk.entries.len());
-        while chunk.buffer.len() - begin < max_bytes {
+        loop {
             let (at, stamp) =
                 stamps.iter().enumerate().min_by_key(|(_, stamp)| **stamp).map_or((0, u64::MAX), |(a, s)| (a, *s));
             if stamp == u64::MAX {
@@ -156,6 +156,9 @@ impl Reader {
                 Ok(stamp) => stamps[at] = stamp,
                 // the next call meets it again
                 Err(_) => break,
+            }
+            if chunk.buffer.len() - begin >= max_bytes {
+                break;
             }
         }
         Ok(chunk.entries.len() - first)
@@ -270,16 +273,17 @@ impl ReaderLane {
     fn open(&mut self, id: SegmentId, shared: &Shared) -> Result<(), BadHeader> {
         self.failures += 1;
         let file = shared.disk.open(&id.name()).map_err(BadHeader::Io)?;
-        let Header { salt, context, .. } = Header::read(&*file, id)?;
+        let header = Header::read(&*file, id)?;
+        let (seal, context) = (header.seal(), header.context);
         self.failures = 0;
         let begin = Header::size(context.len());
         self.open = Some(match self.open.take() {
             Some(Open { mut scan, context: before, .. }) => {
-                scan.restart(file, salt, begin, id.first);
+                scan.restart(file, seal, begin, id.first);
                 let context = if *before == *context { before } else { Arc::from(context) };
                 Open { id, scan, context }
             }
-            None => Open { id, scan: Scan::new(file, salt, begin, id.first, TRIES), context: Arc::from(context) },
+            None => Open { id, scan: Scan::new(file, seal, begin, id.first, TRIES), context: Arc::from(context) },
         });
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::{
     format::{self, BadHeader, Header, SegmentId, VERSION},
     scan::Scan,
     shared::Cell,
-    store::{self, Content, Kept},
+    store::{self, Content, Kept, Place},
     tail::Active,
 };
 
@@ -151,7 +151,7 @@ impl Recovery<'_> {
             if let Some((file, header)) = &last.file {
                 self.writer.stamp = self.writer.stamp.max(header.stamp);
                 let begin = Header::size(header.context.len());
-                let mut scan = Scan::new(Arc::clone(file), header.salt, begin, id.first, 1);
+                let mut scan = Scan::new(Arc::clone(file), header.seal(), begin, id.first, 1);
                 let length = self.entries(&mut scan, size);
                 if length > begin {
                     self.open_end(lane, &chain, &scan, length);
@@ -192,16 +192,10 @@ impl Recovery<'_> {
         let sealed = self.catalog.ends()[lane.index()] > scan.expected();
         self.catalog.raise(lane, scan.expected());
         let Some(Candidate { id, found, file: Some((file, header)), .. }) = chain.last() else { return };
-        let cut = found.size == length || file.truncate(length).is_ok();
-        if cut && let Some(segment) = self.catalog.resize(*id, length) {
-            tracing::debug!(
-                name = found.name,
-                bytes = found.size - segment,
-                "what stood behind the last entry is cut off"
-            );
-        }
-        if cut && !sealed {
-            self.writer.active[lane.index()] = Some(Active::recovered(*id, Arc::clone(file), header, length));
+        if !sealed {
+            // what stands behind the last entry is written over
+            let active = Active::recovered(*id, Arc::clone(file), header, length, found.size);
+            self.writer.active[lane.index()] = Some(active);
         }
     }
 
@@ -217,10 +211,10 @@ impl Recovery<'_> {
             self.catalog.other_bytes += store::SIZE;
             let account = match content {
                 Some(Content::Newer(version)) => return Err(self.newer(&file_name, version)),
-                Some(Content::Account(saved, generation)) => {
+                Some(Content::Account(saved, place)) => {
                     let (account, ends) = Account::restored(*saved);
                     Lane::ALL.into_iter().for_each(|lane| self.raise(lane, ends[lane.index()]));
-                    Some((account, generation))
+                    Some((account, place))
                 }
                 None => {
                     tracing::warn!(
@@ -233,20 +227,20 @@ impl Recovery<'_> {
             accounts.push((reader, file, account));
         }
         let firsts = Lane::ALL.map(|lane| self.catalog.first(lane));
-        let cell = |(reader, file, account): (String, _, Option<(Account, u64)>)| {
-            let (mut account, generation) = account.unwrap_or_else(|| (Account::new(firsts), 0));
+        let cell = |(reader, file, account): (String, _, Option<(Account, Place)>)| {
+            let (mut account, place) = account.unwrap_or_else(|| (Account::new(firsts), Place::NEW));
             for (lane, first) in firsts.into_iter().enumerate() {
                 // a reader had them in its hands when they were dropped, and the process was killed
                 account.lose(lane, first, account.why(lane));
             }
-            let mut kept = Kept::new(account, file, generation);
+            let mut kept = Kept::new(account, file, place);
             if self.durability != Durability::None {
                 // what was read is what the next save must not write over before it is durable
                 let syncing = kept.sync_started();
                 let synced = syncing.file.sync();
                 let _: io::Result<()> = syncing.finish(synced, &mut kept);
             }
-            if generation == 0 {
+            if place == Place::NEW {
                 // a power loss may have left less of the file than is needed; where there is no room saving will say so
                 let _: io::Result<()> = kept.allocate();
             }

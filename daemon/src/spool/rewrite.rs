@@ -49,7 +49,7 @@ impl Writer {
             };
             let need = Header::size(header.context.len()) + view.length - segment.durable.length;
             if shared.catalog().bytes() + need <= self.limit(id.lane) {
-                let bytes = self.read_back(id, segment.durable, view.end, view.length, header.salt)?;
+                let bytes = self.read_back(id, segment.durable, view.end, view.length, header.seal())?;
                 break (
                     Header { id: SegmentId { first: segment.durable.next, number: shared.number(), ..id }, ..header },
                     bytes,
@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// The entries behind what is durable, where all of them can be read.
-    fn read_back(&self, id: SegmentId, from: Durable, end: u64, length: u64, salt: u32) -> io::Result<Vec<u8>> {
+    fn read_back(&self, id: SegmentId, from: Durable, end: u64, length: u64, seal: u32) -> io::Result<Vec<u8>> {
         let file = self.shared.disk.open(&id.name())?;
         let size = usize::try_from(length - from.length).map_err(io::Error::other)?;
         let mut bytes = vec![0; size];
@@ -93,7 +93,7 @@ impl Writer {
         bytes.truncate(filled);
         let (mut rest, mut next) = (&bytes[..], from.next);
         while let Some((entry, behind)) = entry_size(rest).and_then(|size| rest.split_at_checked(size)) {
-            if check_entry(entry, salt).is_none_or(|whole| whole.sequence != next) {
+            if check_entry(entry, seal).is_none_or(|whole| whole.sequence != next) {
                 break;
             }
             (rest, next) = (behind, next + 1);

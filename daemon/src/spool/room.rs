@@ -277,14 +277,15 @@ impl Writer {
             return;
         }
         let Ok(file) = self.shared.disk.open(&view.id.name()) else { return };
-        let Ok(Header { salt, context, .. }) = Header::read(&*file, view.id) else { return };
-        let mut scan = Scan::new(file, salt, Header::size(context.len()), view.id.first, 1);
+        let Ok(header) = Header::read(&*file, view.id) else { return };
+        let begin = Header::size(header.context.len());
+        let mut scan = Scan::new(file, header.seal(), begin, view.id.first, 1);
         while let Ok(Some(whole)) = scan.next(view.length, view.end) {
             for (name, kept) in &mut *readers {
                 let account = &mut kept.account;
                 account.lose(lane, whole.sequence, reason);
                 if account.lanes[lane].position() == whole.sequence {
-                    let fate = classify.fate(name, &context, scan.payload(&whole));
+                    let fate = classify.fate(name, &header.context, scan.payload(&whole));
                     let key = fate.map(|(route, event)| DropKey { route, event, reason });
                     account.lose_as(lane, whole.sequence + 1, key.as_ref());
                 }

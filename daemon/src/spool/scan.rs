@@ -22,7 +22,7 @@ const _: () = assert!(WINDOW >= ENTRY + MAX_PAYLOAD);
 #[derive(Debug)]
 pub(super) struct Scan {
     file: Arc<dyn Store>,
-    salt: u32,
+    seal: u32,
     /// Holds bytes of the file up to `filled`; those before `begin` are done with.
     buffer: Vec<u8>,
     begin: usize,
@@ -45,14 +45,14 @@ enum Look {
 
 impl Scan {
     /// `offset` is where the first entry begins, `expected` its sequence. A disk that can't read a place is asked `tries` times.
-    pub(super) fn new(file: Arc<dyn Store>, salt: u32, offset: u64, expected: u64, tries: u8) -> Self {
-        Self { file, salt, buffer: Vec::new(), begin: 0, filled: 0, offset, expected, failures: 0, tries }
+    pub(super) fn new(file: Arc<dyn Store>, seal: u32, offset: u64, expected: u64, tries: u8) -> Self {
+        Self { file, seal, buffer: Vec::new(), begin: 0, filled: 0, offset, expected, failures: 0, tries }
     }
 
     /// Goes on with another segment; the memory stays.
-    pub(super) fn restart(&mut self, file: Arc<dyn Store>, salt: u32, offset: u64, expected: u64) {
+    pub(super) fn restart(&mut self, file: Arc<dyn Store>, seal: u32, offset: u64, expected: u64) {
         let (buffer, tries) = (std::mem::take(&mut self.buffer), self.tries);
-        *self = Self { buffer, ..Self::new(file, salt, offset, expected, tries) };
+        *self = Self { buffer, ..Self::new(file, seal, offset, expected, tries) };
     }
 
     /// Where the entry behind the one that was found last begins, bytes.
@@ -111,7 +111,7 @@ impl Scan {
             return Ok(Look::NoEntry);
         }
         let entry = &self.buffer[self.begin..self.begin + bytes];
-        Ok(match format::check_entry(entry, self.salt) {
+        Ok(match format::check_entry(entry, self.seal) {
             Some(Whole { sequence, stamp, payload }) => {
                 let payload = payload.start + self.begin..payload.end + self.begin;
                 Look::Entry(Whole { sequence, stamp, payload }, bytes)

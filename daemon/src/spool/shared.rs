@@ -22,7 +22,7 @@ use super::{
     durability::Unsynced,
     format,
     recover::{Recovered, WriterStart},
-    store::{self, Kept},
+    store::{self, Kept, Place},
 };
 
 /// A reader's account; it is there as long as it is not forgotten.
@@ -164,7 +164,7 @@ impl Shared {
             catalog.other_bytes += store::SIZE;
             (bases, ends)
         };
-        let mut kept = Kept::new(Account::new(bases), file, 0);
+        let mut kept = Kept::new(Account::new(bases), file, Place::NEW);
         // forgetting a reader is worse than waiting for the disk, rare as this is
         let durability = self.options.durability.or_none();
         let save = |kept: &mut Kept| kept.save(&ends, durability).and_then(|_| kept.save(&ends, durability));

@@ -1,4 +1,5 @@
-//! The file of a reader's account: two slots, written in turn, of which the one with the higher generation counts.
+//! The file of a reader's account: two slots, of which the one with the higher generation counts. They are written in turn, but where
+//! the one that was written last may not be durable yet it is written over: so one of them outlives a loss of power.
 //!
 //! | bytes | |
 //! |---|---|
@@ -55,27 +56,38 @@ struct Slot {
 
 /// What a slot says.
 pub(super) enum Content {
-    /// An account, and its generation.
-    Account(Box<Saved>, u64),
+    /// An account.
+    Account(Box<Saved>, Place),
     /// A newer version of kmodtrail wrote it.
     Newer(u32),
+}
+
+/// Which slot it is in, and of which generation it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    slot: usize,
+    generation: u64,
+}
+
+impl Place {
+    /// Of an account that is in no slot yet.
+    pub(super) const NEW: Self = Self { slot: 0, generation: 0 };
 }
 
 /// Reads the file. Nothing where both slots are damaged.
 pub(super) fn load(file: &dyn Store) -> io::Result<Option<Content>> {
     let mut bytes = vec![0; 2 * SIZE_OF_SLOT];
     let filled = format::read_full(file, &mut bytes, 0)?;
-    let mut slots: Vec<_> = bytes[..filled].chunks(SIZE_OF_SLOT).filter_map(read_slot).collect();
-    slots.sort_by_key(|content| match content {
-        Content::Account(_, generation) => *generation,
+    let slots = bytes[..filled].chunks(SIZE_OF_SLOT).enumerate();
+    Ok(slots.filter_map(|(slot, bytes)| read_slot(slot, bytes)).max_by_key(|content| match content {
+        Content::Account(_, place) => place.generation,
         Content::Newer(_) => u64::MAX,
-    });
-    Ok(slots.pop())
+    }))
 }
 
-fn read_slot(slot: &[u8]) -> Option<Content> {
-    let length = format::u32_at(slot.get(..HEAD)?, 24) as usize;
-    let content = slot.get(..HEAD.checked_add(length)?)?;
+fn read_slot(slot: usize, bytes: &[u8]) -> Option<Content> {
+    let length = format::u32_at(bytes.get(..HEAD)?, 24) as usize;
+    let content = bytes.get(..HEAD.checked_add(length)?)?;
     if content[..8] != MAGIC || format::crc(&content[12..]) != format::u32_at(content, 8) {
         return None;
     }
@@ -84,13 +96,13 @@ fn read_slot(slot: &[u8]) -> Option<Content> {
         return Some(Content::Newer(version));
     }
     let saved = serde_json::from_slice(&content[HEAD..]).ok()?;
-    Some(Content::Account(Box::new(saved), format::u64_at(content, 16)))
+    Some(Content::Account(Box::new(saved), Place { slot, generation: format::u64_at(content, 16) }))
 }
 
 impl Kept {
-    /// `generation` is that of the slot it was read from.
-    pub(super) fn new(account: Account, file: Arc<dyn Store>, generation: u64) -> Self {
-        let newest = (generation % 2) as usize;
+    /// `place` is where it was read.
+    pub(super) fn new(account: Account, file: Arc<dyn Store>, place: Place) -> Self {
+        let Place { slot: newest, generation } = place;
         let mut slots = [Slot::default(); 2];
         slots[newest].generation = generation;
         Self { account, file, generation, slots, newest, saved: Vec::new(), copies: 0 }

@@ -20,6 +20,8 @@ const KEPT_CAPACITY: usize = 1 << 20;
 /// Entries of one context that are not committed yet.
 #[derive(Debug)]
 pub(super) struct Batch {
+    /// Of the segment that it is written to.
+    seal: u32,
     pub(super) context: Arc<[u8]>,
     /// Sequence of the first.
     pub(super) first: u64,
@@ -30,8 +32,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn new(context: &Arc<[u8]>, first: u64) -> Self {
-        Self { context: Arc::clone(context), first, bytes: Vec::new(), begin: 0, count: 0 }
+    fn new(salt: u32, context: &Arc<[u8]>, first: u64) -> Self {
+        Self {
+            seal: format::seal(salt, context),
+            context: Arc::clone(context),
+            first,
+            bytes: Vec::new(),
+            begin: 0,
+            count: 0,
+        }
     }
 
     /// What is not committed, as it will stand in the segment.
@@ -93,9 +102,9 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn recovered(id: SegmentId, file: Arc<dyn Store>, header: &Header, length: u64) -> Self {
+    pub(super) fn recovered(id: SegmentId, file: Arc<dyn Store>, header: &Header, length: u64, size: u64) -> Self {
         let context = Arc::from(&header.context[..]);
-        Self { id, file, salt: header.salt, context, length, size: length, listed: true }
+        Self { id, file, salt: header.salt, context, length, size, listed: true }
     }
 
     /// The file may have so many bytes from now on.
@@ -126,11 +135,11 @@ impl Active {
 /// The end of a lane.
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// Of the segments of this lane. What was in a file that is used again has another one, or lower sequences.
+    /// Of the segments of this lane.
     pub(super) salt: u32,
     /// Sequence of the entry that is pushed next.
     next: u64,
-    /// There is always one.
+    /// By context; the last one stays when it is written.
     pub(super) pending: VecDeque<Batch>,
     pub(super) active: Option<Active>,
 }
@@ -138,22 +147,18 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn new(next: u64, active: Option<Active>) -> Self {
         let random = || RandomState::new().build_hasher().finish() as u32;
-        Self {
-            salt: active.as_ref().map_or_else(random, |active| active.salt),
-            next,
-            pending: VecDeque::from([Batch::new(&Arc::default(), next)]),
-            active,
-        }
+        let salt = active.as_ref().map_or_else(random, |active| active.salt);
+        Self { salt, next, pending: VecDeque::new(), active }
     }
 
     /// Takes an entry of this context.
     pub(super) fn push(&mut self, context: &Arc<[u8]>, stamp: u64, payload: &[u8]) {
         let Self { salt, next, pending, .. } = self;
         if pending.back().is_none_or(|batch| !Arc::ptr_eq(&batch.context, context)) {
-            pending.push_back(Batch::new(context, *next));
+            pending.push_back(Batch::new(*salt, context, *next));
         }
         if let Some(batch) = pending.back_mut() {
-            format::encode_entry(&mut batch.bytes, *salt, *next, stamp, payload);
+            format::encode_entry(&mut batch.bytes, batch.seal, *next, stamp, payload);
             batch.count += 1;
             *next += 1;
         }

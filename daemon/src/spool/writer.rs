@@ -226,15 +226,16 @@ impl Writer {
         let bytes = &batch.bytes()[..piece.bytes];
         let written = active.file.write(bytes, active.length);
         if let Err(e) = written {
-            // there may be room for it here later, and what is there is written over then
+            // there may be room for it here later, and what is there of it is written over then; after another error the next segment
+            // begins with it, and this one ends there
             if !is_full(&e) {
-                self.abandon(lane);
+                self.close(lane);
             }
             return Err(e);
         }
         let durable = shared.options.durability == Durability::Always;
         if durable && let Err(e) = active.file.sync() {
-            self.abandon(lane);
+            self.close(lane);
             // even where it says that there is no room: nothing is known of what was written
             return Err(io::Error::other(e));
         }
@@ -304,16 +305,5 @@ impl Writer {
         {
             self.shared.remove_file(&active.id.name(), active.size);
         }
-    }
-
-    /// Nobody knows what is in the segment behind its last committed entry.
-    fn abandon(&mut self, lane: Lane) {
-        if let Some(active) = &self.lanes[lane.index()].active
-            && active.listed
-            && active.file.truncate(active.length).is_ok()
-        {
-            self.shared.catalog().resize(active.id, active.length);
-        }
-        self.close(lane);
     }
 }

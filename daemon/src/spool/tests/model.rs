@@ -12,7 +12,9 @@ use proptest::{prelude::*, test_runner::Config};
 use super::{
     super::{
         Begin, Chunk, Classify, DropKey, Durability, Fate, Lane, Options, Position, Reader, Reason, Spool, WhenFull,
-        Writer, account::Ledger, shared::lock,
+        Writer,
+        account::Ledger,
+        shared::{Cell, lock},
     },
     sim::{Fortune, SimDisk},
 };
@@ -217,7 +219,9 @@ impl World {
             Op::Check => self.check(),
         }
         assert!(self.disk.used() <= self.options.max_size, "{} bytes: {:?}", self.disk.used(), self.disk.names());
-        for ledger in self.spool.status().readers {
+        let status = self.spool.status();
+        assert!(self.disk.used() <= status.bytes, "{} bytes are not all accounted for: {status:?}", self.disk.used());
+        for ledger in status.readers {
             assert!(ledger.balanced(), "{ledger:?}");
         }
     }
@@ -315,7 +319,8 @@ impl World {
 
     fn reopen(&mut self, power: Option<Dice>) {
         self.disk.fail(0, 0);
-        let dropped = READERS.iter().enumerate().any(|(reader, _)| by_rule(&self.ledger(reader)) > 0);
+        let dropped = |cell: &Arc<Cell>| (0..6).any(|lane| cell.lock().account.why(lane) != Reason::Unknown);
+        let dropped = self.spool.shared.cells().iter().any(dropped);
         self.runs.iter_mut().for_each(|run| run.reader = None);
         self.writer = None;
         if let Some(mut dice) = power {

@@ -18,21 +18,17 @@ pub(super) trait Fortune {
 }
 
 #[derive(Debug, Clone)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Truncate(u64),
+struct Change {
+    offset: u64,
+    bytes: Vec<u8>,
 }
 
 impl Change {
     fn apply(&self, data: &mut Vec<u8>) {
-        match self {
-            Self::Write(offset, bytes) => {
-                let (begin, end) = (*offset as usize, *offset as usize + bytes.len());
-                data.resize(data.len().max(end), 0);
-                data[begin..end].copy_from_slice(bytes);
-            }
-            Self::Truncate(size) => data.resize(*size as usize, 0),
-        }
+        let begin = self.offset as usize;
+        let end = begin + self.bytes.len();
+        data.resize(data.len().max(end), 0);
+        data[begin..end].copy_from_slice(&self.bytes);
     }
 }
 
@@ -211,15 +207,11 @@ impl SimDisk {
         }
         *names = durable_names.clone();
         for inode in inodes {
-            for change in inode.unsynced.drain(..) {
-                match change {
-                    change if fortune.kept() => change.apply(&mut inode.durable),
-                    Change::Write(offset, mut bytes) => {
-                        bytes.truncate(fortune.torn(bytes.len()));
-                        Change::Write(offset, bytes).apply(&mut inode.durable);
-                    }
-                    Change::Truncate(_) => {}
+            for mut change in inode.unsynced.drain(..) {
+                if !fortune.kept() {
+                    change.bytes.truncate(fortune.torn(change.bytes.len()));
                 }
+                change.apply(&mut inode.durable);
             }
             inode.data.clone_from(&inode.durable);
         }
@@ -309,7 +301,7 @@ impl Store for SimFile {
                 (room as usize, if full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) })
             }
         };
-        let change = Change::Write(offset, bytes[..written].to_vec());
+        let change = Change { offset, bytes: bytes[..written].to_vec() };
         change.apply(&mut inode.data);
         inode.unsynced.push(change);
         inode.modified = now;
@@ -328,23 +320,13 @@ impl Store for SimFile {
         Ok(read)
     }
 
-    fn truncate(&self, size: u64) -> io::Result<()> {
-        let mut state = self.disk.call()?;
-        let inode = &mut state.inodes[self.inode];
-        let change = Change::Truncate(size);
-        change.apply(&mut inode.data);
-        inode.unsynced.push(change);
-        Ok(())
-    }
-
     fn sync(&self) -> io::Result<()> {
         let result = self.disk.call().map(drop);
         let mut state = self.disk.state();
         let inode = &mut state.inodes[self.inode];
         // where it fails every second write is marked clean without being on the disk
-        let skip = if result.is_ok() { 0 } else { 1 };
         for (i, change) in inode.unsynced.drain(..).enumerate() {
-            if skip == 0 || i % 2 == 0 {
+            if result.is_ok() || i % 2 == 1 {
                 change.apply(&mut inode.durable);
             }
         }

@@ -68,6 +68,8 @@ fn entries_are_settled_in_any_order_and_those_that_are_not_come_again() {
     let entries = read(&mut reader);
     settle(&mut reader, &entries[1..4]);
     settle(&mut reader, &entries[3..4]);
+    // what is said later does not count
+    reader.settle(entries[1].0, &Fate::Delivered);
     let before = ledger(&spool, "kafka");
     assert_eq!((before.seen, before.delivered, before.pending, before.routed_nowhere), (5, 1, 2, 1));
     assert_eq!(dropped(&before, Reason::Refused), 1);
@@ -189,7 +191,7 @@ fn bulk_is_kept_out_where_that_is_wanted_and_comes_in_when_there_is_room() {
     let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
     let bulk = Lane::BULK[1];
     let mut pushed = 0;
-    while writer.takes_bulk() {
+    while writer.takes_bulk() && pushed < 2000 {
         writer.push(bulk, &[b'x'; 1000]).expect("it is small");
         pushed += 1;
         commit(&mut writer);
@@ -299,30 +301,24 @@ fn what_a_failed_sync_left_is_written_once_more() {
         let disk = SimDisk::new();
         let (spool, mut writer) = open_with(&disk, Options { durability, ..OPTIONS });
         let _reader = spool.reader("kafka", Begin::Opening).expect("it is free");
-        for text in ["one", "two"] {
+        let expected: Vec<_> = (0..12).map(|i| format!("entry {i}")).collect();
+        // of the calls of a commit and of a sync one after the other fails
+        for (working, text) in expected.iter().enumerate() {
             push(&mut writer, 0, text.as_bytes());
-        }
-        commit(&mut writer);
-        spool.shared.sync().expect("the disk works");
-        for text in ["three", "four"] {
-            push(&mut writer, 0, text.as_bytes());
-        }
-        // of the calls of a commit, or of a sync, one after the other fails: a sync of a file is among them
-        for working in 0..8 {
-            disk.fail(working, 1);
+            disk.fail(working as u32, 1);
             let _: Result<(), CommitError> = writer.commit(&Default);
             let _: io::Result<()> = spool.shared.sync();
             disk.fail(0, 0);
         }
         commit(&mut writer);
-        assert!(segments(&disk).len() > 1, "what failed is not written to any more: {:?}", disk.names());
         let _: io::Result<()> = spool.shared.sync();
+        assert!(segments(&disk).len() > 1, "what failed is not written to any more: {:?}", disk.names());
         assert_eq!(spool.status().error, None);
         drop((_reader, writer, spool));
         disk.lose_power(&mut Misfortune);
         let (spool, _writer) = open(&disk);
         let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
-        assert_eq!(texts(&read(&mut reader)), ["one", "two", "three", "four"], "{durability:?}");
+        assert_eq!(texts(&read(&mut reader)), expected, "{durability:?}");
     }
 }
 
@@ -331,7 +327,8 @@ fn on_a_full_disk_entries_wait_in_memory_and_the_error_says_so() {
     let disk = SimDisk::new();
     let (spool, mut writer) = open(&disk);
     let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
-    disk.set_free(Some(10));
+    // enough for the header of a segment, and half an entry
+    disk.set_free(Some(140));
     push(&mut writer, 0, b"waits");
     let error = writer.commit(&Default).expect_err("the disk is full").to_string();
     assert!(error.contains("/spool") && error.contains("1 records wait"), "{error}");
@@ -341,6 +338,52 @@ fn on_a_full_disk_entries_wait_in_memory_and_the_error_says_so() {
     commit(&mut writer);
     assert_eq!(spool.status().error, None);
     assert_eq!(texts(&read(&mut reader)), ["waits"]);
+    assert_eq!((segments(&disk).len(), spool.status().bytes), (1, disk.used()), "nothing else is left of it");
+}
+
+/// Half of each write that was not synced is on the disk.
+struct Half;
+
+impl sim::Fortune for Half {
+    fn kept(&mut self) -> bool {
+        false
+    }
+
+    fn torn(&mut self, bytes: usize) -> usize {
+        bytes / 2
+    }
+}
+
+#[test]
+fn an_account_outlives_a_save_that_is_torn() {
+    let disk = SimDisk::new();
+    let options = Options { durability: Durability::Interval(Duration::from_secs(1)), ..OPTIONS };
+    let (spool, mut writer) = open_with(&disk, options);
+    let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
+    for text in ["one", "two", "three"] {
+        push(&mut writer, 0, text.as_bytes());
+    }
+    commit(&mut writer);
+    let entries = read(&mut reader);
+    settle(&mut reader, &entries[..1]);
+    save(&mut reader);
+    spool.shared.sync().expect("the disk works");
+    drop((reader, writer, spool));
+    // a process that goes on, and then power is lost, in the middle of its first save or of its second
+    for settled in 1..3 {
+        let disk = disk.copy();
+        let (spool, writer) = open_with(&disk, options);
+        let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
+        for entry in &read(&mut reader)[..settled] {
+            reader.settle(entry.0, &Fate::Delivered);
+            reader.save().expect("the disk works");
+        }
+        drop((reader, writer, spool));
+        disk.lose_power(&mut Half);
+        let (spool, _writer) = open_with(&disk, options);
+        let ledger = ledger(&spool, "kafka");
+        assert_eq!((ledger.seen, ledger.delivered, ledger.pending), (3, 1, 2), "{settled} were settled");
+    }
 }
 
 #[test]
@@ -381,7 +424,8 @@ fn what_is_too_large_is_refused() {
 #[test]
 fn a_reader_an_hour_behind_and_its_writer_need_little_memory() {
     let disk = SimDisk::new();
-    let (spool, mut writer) = open_with(&disk, Options { durability: Durability::None, ..OPTIONS });
+    let options = Options { max_size: 32 << 20, durability: Durability::None, ..OPTIONS };
+    let (spool, mut writer) = open_with(&disk, options);
     let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
     // a sink with 100 entries in its hands, and a far side that is down
     let mut chunk = Chunk::default();
@@ -403,7 +447,7 @@ fn a_reader_an_hour_behind_and_its_writer_need_little_memory() {
     assert!(writer.capacity() < 64 << 10, "{} bytes wait to be written", writer.capacity());
     let behind = ledger(&spool, "kafka");
     assert_eq!(behind.seen, 3_600_000);
-    assert!(dropped(&behind, Reason::SpoolFull) > 3_500_000 && behind.pending > 5000, "{behind:?}");
+    assert!(dropped(&behind, Reason::SpoolFull) > 3_000_000 && behind.pending > 5000, "{behind:?}");
     chunk.clear();
     let mut most = 0;
     while reader.read(&mut chunk, 64 << 10).expect("the disk works") > 0 {
