@@ -14,7 +14,10 @@ use super::{
     spool::{Fsync, WhenFull},
     table::{FromValue, describe},
 };
-use crate::event::{Severity, What};
+use crate::{
+    event::{Severity, What},
+    route::template::{Place, Template},
+};
 
 /// A size in bytes, written "512KiB", "1MiB" or as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,6 +220,16 @@ impl FromValue for NonZeroU64 {
             _ => None,
         };
         number.and_then(Self::new).ok_or_else(|| format!("it is {}", describe(&value.kind)))
+    }
+}
+
+impl<P: Place> FromValue for Template<P> {
+    fn allowed() -> String {
+        Self::allowed()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        Self::parse(&text).map_err(|e| format!("{text:?}: {}", e.why))
     }
 }
 

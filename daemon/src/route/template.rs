@@ -130,6 +130,12 @@ pub struct TemplateError {
 }
 
 impl<P: Place> Template<P> {
+    /// What one may have in it, for the reader of an error.
+    #[must_use]
+    pub fn allowed() -> String {
+        format!("{}; for attributes {}", P::ALLOWED, attributes())
+    }
+
     /// # Errors
     /// Where it has an attribute that is not in the list, a brace without its other half, or what its place can't have.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {

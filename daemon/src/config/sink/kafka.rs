@@ -6,7 +6,6 @@ mod native;
 mod sasl;
 #[cfg(test)]
 mod tests;
-mod topic;
 
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ pub use self::{
     broker::Broker,
     librdkafka::Extra,
     sasl::{Kerberos, Login, Sasl},
-    topic::Topic,
 };
 use super::super::{Size, Tls, table::Table, tls, values::Span};
+use crate::route::template::{self, Template};
 
 /// `[sinks.NAME]` with `type = "kafka"`: one message per record, by an idempotent producer that waits for all replicas (acks=all).
 ///
@@ -28,13 +27,13 @@ use super::super::{Size, Tls, table::Table, tls, values::Span};
 pub struct KafkaSink {
     /// `brokers`: `HOST` or `HOST:PORT` of at least one broker of the cluster, which knows the others. Where none is given PORT is 9092.
     pub brokers: Vec<Broker>,
-    /// `topic`: the topic's name.
-    pub topic: Topic,
+    /// `topic`: the topic's name, or a template of it such as "kernel-{host.name}".
+    pub topic: Template<template::Topic>,
     /// `key`, default: "host.id", or "host.name" where a host has no id. An attribute of the resource or the record: its value is the
     /// message's key, and messages of one key stay in their order. A record without it has no key, and goes to any partition.
     pub key: Option<String>,
-    /// `headers`, default {}: strings, sent with each message beside those that it has anyway.
-    pub headers: Vec<(String, String)>,
+    /// `headers`, default {}: strings or templates, sent with each message beside those that it has anyway.
+    pub headers: Vec<(String, Template<template::Header>)>,
     /// `compression`, default "zstd": "none", "gzip", "snappy", "lz4" or "zstd".
     pub compression: Compression,
     /// `linger`, default "5ms", "1ms" to "1m": so long a message waits for others to share a request with.
@@ -77,7 +76,7 @@ impl KafkaSink {
 
     /// With these, and everything else as it is where nobody says it.
     #[must_use]
-    pub fn new(brokers: Vec<Broker>, topic: Topic) -> Self {
+    pub fn new(brokers: Vec<Broker>, topic: Template<template::Topic>) -> Self {
         Self {
             brokers,
             topic,
@@ -147,14 +146,13 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<KafkaSink> {
     })
 }
 
-fn headers(table: &mut Table<'_>) -> Vec<(String, String)> {
+fn headers(table: &mut Table<'_>) -> Vec<(String, Template<template::Header>)> {
     /// Those that every message has.
     const TAKEN: [&str; 4] = ["log.record.uid", "event.name", "content-type", "schema-url"];
-    let place = table.place("headers");
-    let headers = table.table("headers").map(Table::into_strings).unwrap_or_default();
-    for (name, _) in headers.iter().filter(|(name, _)| TAKEN.contains(&name.as_str())) {
+    let headers = table.table("headers").map(Table::into_flat).unwrap_or_default();
+    for (name, place, _) in headers.iter().filter(|(name, ..)| TAKEN.contains(&name.as_str())) {
         let what = "every message has this header already";
-        table.wrong(&place, &format!("headers.{name}"), what, format!("any name but {}", TAKEN.join(", ")));
+        table.wrong(place, &format!("headers.{name}"), what, format!("any name but {}", TAKEN.join(", ")));
     }
-    headers
+    headers.into_iter().map(|(name, _, value)| (name, value)).collect()
 }

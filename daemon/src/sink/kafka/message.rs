@@ -12,17 +12,21 @@ use crate::{
     config::{self, Encoding},
     encode::Encoder,
     record::{Attributes, Value, resource_attributes},
+    route::template::{self, Template},
     sink::Outgoing,
 };
 
 /// Makes messages.
 #[derive(Debug)]
 pub(super) struct Messages {
-    topic: config::kafka::Topic,
+    topic: Template<template::Topic>,
+    /// The topic of the last message.
+    topic_name: String,
     encoder: Encoder,
     keys: Keys,
-    /// What is the same for all messages.
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Template<template::Header>)>,
+    /// The value of a header.
+    header: String,
     payload: Vec<u8>,
 }
 
@@ -53,14 +57,13 @@ const KEPT_CAPACITY: usize = 64 << 10;
 impl Messages {
     pub(super) fn new(config: &config::KafkaSink, encoding: Encoding) -> Self {
         let encoder = Encoder::from(encoding);
-        let headers = [("content-type", encoder.content_type()), ("schema-url", SCHEMA_URL)];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter();
-        let headers = headers.chain(config.headers.clone()).collect();
         Self {
             topic: config.topic.clone(),
+            topic_name: String::new(),
             encoder,
             keys: Keys::new(config.key.as_deref()),
-            headers,
+            headers: config.headers.clone(),
+            header: String::new(),
             payload: Vec::new(),
         }
     }
@@ -68,21 +71,31 @@ impl Messages {
     /// The message of a record.
     pub(super) fn make(&mut self, outgoing: &Outgoing<'_>) -> Message<'_> {
         let record = &outgoing.record;
-        let mut headers = OwnedHeaders::new_with_capacity(2 + self.headers.len())
+        let mut headers = OwnedHeaders::new_with_capacity(4 + self.headers.len())
             .insert(Header { key: LOG_RECORD_UID, value: Some(record.uid()) })
-            .insert(Header { key: "event.name", value: Some(record.event_name) });
+            .insert(Header { key: "event.name", value: Some(record.event_name) })
+            .insert(Header { key: "content-type", value: Some(self.encoder.content_type()) })
+            .insert(Header { key: "schema-url", value: Some(SCHEMA_URL) });
         for (name, value) in &self.headers {
-            headers = headers.insert(Header { key: name, value: Some(value) });
+            self.header.clear();
+            value.render(outgoing.resource, record, &mut self.header);
+            headers = headers.insert(Header { key: name, value: Some(&self.header) });
+        }
+        if self.topic_name.is_empty() || !self.topic.is_constant() {
+            self.topic_name.clear();
+            self.topic.render(outgoing.resource, record, &mut self.topic_name);
         }
         self.payload.clear();
         self.payload.shrink_to(KEPT_CAPACITY);
         self.encoder.encode(outgoing.resource, record, &mut self.payload);
-        Message { topic: self.topic.as_str(), key: self.keys.of(outgoing), headers, payload: &self.payload }
+        Message { topic: &self.topic_name, key: self.keys.of(outgoing), headers, payload: &self.payload }
     }
 
     /// Where the message of a record goes.
-    pub(super) fn topic(&self, _outgoing: &Outgoing<'_>) -> String {
-        self.topic.as_str().to_owned()
+    pub(super) fn topic(&self, outgoing: &Outgoing<'_>) -> String {
+        let mut name = String::new();
+        self.topic.render(outgoing.resource, &outgoing.record, &mut name);
+        name
     }
 }
 

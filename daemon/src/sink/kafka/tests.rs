@@ -25,6 +25,7 @@ use crate::{
     event::samples,
     record::{self, Record},
     resource::Resource,
+    route::template::Template,
 };
 
 const TOPIC: &str = "kernel-modules";
@@ -77,7 +78,7 @@ impl Cluster {
 
 fn open(broker: &str, change: impl FnOnce(&mut config::KafkaSink)) -> (KafkaSink, Health) {
     let brokers = vec![broker.parse().expect("it is an address")];
-    let mut config = config::KafkaSink::new(brokers, TOPIC.parse().expect("it is a name"));
+    let mut config = config::KafkaSink::new(brokers, Template::parse(TOPIC).expect("it is a name"));
     change(&mut config);
     let health = Health::new("siem");
     let sink = KafkaSink::open("siem", &config, Encoding::Json, health.clone()).unwrap_or_else(|e| panic!("{e}"));
@@ -140,7 +141,9 @@ fn retry(verdict: &Verdict, parts: &[&str]) {
 #[test]
 fn a_message_is_the_record_with_the_host_for_a_key_and_what_it_is_in_its_headers() {
     let cluster = Cluster::new();
-    let (mut sink, _) = cluster.sink_with(|config| config.headers = vec![("site".to_owned(), "here".to_owned())]);
+    let (mut sink, _) = cluster.sink_with(|config| {
+        config.headers = vec![("site".to_owned(), Template::parse("{host.name}").expect("it is a template"))];
+    });
     let records = Records::new(3);
     let outgoing = records.outgoing();
     assert_eq!(run(sink.deliver(&outgoing)), vec![Verdict::Delivered; 3]);
@@ -155,7 +158,20 @@ fn a_message_is_the_record_with_the_host_for_a_key_and_what_it_is_in_its_headers
         assert_eq!(header("event.name").as_deref(), Some(outgoing.record.event_name));
         assert_eq!(header("content-type").as_deref(), Some("application/json"));
         assert!(header("schema-url").is_some_and(|url| url.starts_with("https://opentelemetry.io/schemas/")));
-        assert_eq!(header("site").as_deref(), Some("here"));
+        assert_eq!(header("site").as_deref(), Some("web-1"));
+    }
+}
+
+#[test]
+fn the_topic_may_depend_on_the_record() {
+    let config = config::KafkaSink::new(vec![], Template::parse("{host.name}.{outcome}").expect("it is a template"));
+    let mut messages = Messages::new(&config, Encoding::OtlpProto);
+    let records = Records::new(samples::all().len());
+    let topics: Vec<_> = records.outgoing().iter().map(|o| messages.make(o).topic.to_owned()).collect();
+    let told: Vec<_> = records.outgoing().iter().map(|o| messages.topic(o)).collect();
+    assert_eq!(topics, told);
+    for topic in ["web-1.success", "web-1.unknown"] {
+        assert!(topics.iter().any(|t| t == topic), "{topic} is not in {topics:?}");
     }
 }
 
@@ -174,7 +190,7 @@ fn the_key_is_an_attribute_of_the_resource_or_of_the_record() {
     ] {
         let config = config::KafkaSink {
             key: key.map(ToOwned::to_owned),
-            ..config::KafkaSink::new(vec![], TOPIC.parse().expect("it is a name"))
+            ..config::KafkaSink::new(vec![], Template::parse(TOPIC).expect("it is a name"))
         };
         let mut messages = Messages::new(&config, Encoding::OtlpProto);
         let of = |outgoing: &Outgoing<'_>| messages.make(outgoing).key.map(|k| String::from_utf8_lossy(k).into_owned());

@@ -7,7 +7,8 @@ use rdkafka::{
     producer::{BaseProducer, DefaultProducerContext},
 };
 
-use super::{super::super::SecretError, Compression, Extra, KafkaSink, Sasl, Topic};
+use super::{super::super::SecretError, Compression, Extra, KafkaSink, Sasl};
+use crate::route::template::Template;
 
 /// What is the same for every sink. Guarantees first, then what a daemon wants that runs for years.
 const ALWAYS: &[(&str, &str)] = &[
@@ -18,6 +19,8 @@ const ALWAYS: &[(&str, &str)] = &[
     // a refusal that lasts, such as too few replicas, comes to light with the broker's words after some 8 s
     ("retries", "10"),
     ("topic.metadata.propagation.max.ms", "5000"),
+    // a broker that is back is found soon
+    ("reconnect.backoff.max.ms", "2000"),
     ("client.id", "kmodtrail"),
     ("socket.keepalive.enable", "true"),
     ("enable.metrics.push", "false"),
@@ -80,7 +83,8 @@ impl KafkaSink {
 
     /// Whether librdkafka takes these options together, with everything else as it is where nobody says it. Else what it says.
     pub(super) fn try_out(options: &[Extra]) -> Result<(), String> {
-        let sink = Self { librdkafka: options.to_vec(), ..Self::new(vec![], Topic::default()) };
+        let topic = Template::parse("topic").expect("it is a name");
+        let sink = Self { librdkafka: options.to_vec(), ..Self::new(vec![], topic) };
         let mut native = sink.without_security();
         native.set_log_level(RDKafkaLogLevel::Emerg);
         let producer = native.create_with_context::<_, BaseProducer<_>>(DefaultProducerContext);

@@ -46,7 +46,7 @@ fn one_problem(lines: &str, key: &str, parts: &[&str]) {
 fn what_is_not_said_has_its_default() {
     let sink = valid("");
     let brokers = vec!["kafka-1:9092".parse().expect("it is an address")];
-    assert_eq!(sink, KafkaSink::new(brokers, "kernel-modules".parse().expect("it is a name")));
+    assert_eq!(sink, KafkaSink::new(brokers, Template::parse("kernel-modules").expect("it is a name")));
     let native = sink.native().expect("there is no secret in it");
     for (name, value) in [
         ("bootstrap.servers", "kafka-1:9092"),
@@ -71,7 +71,7 @@ fn every_key_reaches_librdkafka() {
     );
     assert_eq!(
         (sink.key.as_deref(), &sink.headers[..]),
-        (Some("host.name"), &[("site".to_owned(), "here".to_owned())][..])
+        (Some("host.name"), &[("site".to_owned(), Template::parse("here").expect("it is a value"))][..])
     );
     let native = sink.native().expect("the secret is there");
     for (name, value) in [
@@ -111,8 +111,8 @@ fn what_is_no_broker_or_topic_is_refused() {
         one_problem(&format!("brokers = [\"{broker}\"]\ntopic = \"t\""), "brokers", &[what, "allowed: "]);
     }
     one_problem("brokers = []\ntopic = \"t\"", "brokers", &["empty", "HOST:PORT"]);
-    for topic in ["a/b", "..", "spaces in it", &"x".repeat(250)] {
-        one_problem(&format!("brokers = [\"k\"]\ntopic = \"{topic}\""), "topic", &["no topic's name", "249"]);
+    for topic in ["a/b", "..", "spaces in it", "{process.pid}", "{host.name", &"x".repeat(250)] {
+        one_problem(&format!("brokers = [\"k\"]\ntopic = \"{topic}\""), "topic", &["allowed: ", "249", "{host.name}"]);
     }
     for broker in ["kafka", "kafka:9092", "127.0.0.1:9092", "[2001:db8::1]:9092", "[2001:db8::1]"] {
         assert!(broker.parse::<Broker>().is_ok(), "{broker}");
