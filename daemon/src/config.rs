@@ -26,7 +26,7 @@ pub use self::{
         RouteTest, Routing, Test, TestRecord, TestValue, When,
     },
     secret::{Revealed, Secret, SecretError},
-    sink::{FileCompression, FileFsync, FileSink, KafkaSink, OtlpSink, kafka, otlp},
+    sink::{FileCompression, FileFsync, FilePath, FileSink, KafkaSink, OtlpSink, kafka, otlp},
     spool::{DeadLetters, Fsync, Shutdown, Spool, Status, WhenFull},
     tls::{Identity, Tls, TlsError},
     values::{Encoding, EventName, FileMode, LogLevel, RingSize, Size},

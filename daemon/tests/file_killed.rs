@@ -35,8 +35,14 @@ fn config(folder: &Path, name: &str) -> Config {
 }
 
 fn sinks(folder: &Path) -> Vec<FileSink> {
-    let open = |(name, encoding)| FileSink::open(name, &config(folder, name), encoding, Health::new(name));
-    ENCODINGS.into_iter().map(open).collect::<Result<_, _>>().unwrap_or_else(|e| panic!("{e}"))
+    let open = |(name, encoding)| {
+        let sink = FileSink::open(name, &config(folder, name), encoding, Health::new(name));
+        let mut sink = sink.unwrap_or_else(|e| panic!("{e}"));
+        // not only when the first record comes
+        sink.reopen();
+        sink
+    };
+    ENCODINGS.into_iter().map(open).collect()
 }
 
 /// Delivers until it is killed, and says up to which number it has.

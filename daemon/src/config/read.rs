@@ -8,7 +8,8 @@ use std::{
 use config::Value;
 
 use super::{
-    Config, Log, Resource, Sensor, Sink, SinkKind, layers::Layers, problem::Report, route, sink, spool, table::Table,
+    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, layers::Layers, problem::Report, route, sink, spool,
+    table::Table,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -114,8 +115,11 @@ fn between(sinks: &BTreeMap<String, Found>, report: &Report) {
     for found in sinks.values() {
         let Some(Sink { name, kind, .. }) = &found.sink else { continue };
         let (output, key) = match kind {
-            // one file may have two names
-            SinkKind::File(file) => (fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone()), "path"),
+            SinkKind::File(file) => match &file.path {
+                // one file may have two names
+                FilePath::Constant(path) => (fs::canonicalize(path).unwrap_or_else(|_| path.clone()), "path"),
+                FilePath::Template(template) => (template.to_string().into(), "path"),
+            },
             SinkKind::Stdout => ("standard output".into(), "type"),
             SinkKind::Kafka(_) | SinkKind::Otlp(_) => continue,
         };

@@ -5,7 +5,7 @@ pub mod kafka;
 pub mod otlp;
 
 pub use self::{
-    file::{FileCompression, FileFsync, FileSink},
+    file::{FileCompression, FileFsync, FilePath, FileSink},
     kafka::KafkaSink,
     otlp::OtlpSink,
 };

@@ -5,6 +5,7 @@ use std::{
     fs::{self, Permissions},
     num::NonZeroU64,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -240,7 +241,7 @@ fn everything_about_a_file_can_be_said() {
         keep_files: NonZeroU64::new(7),
         keep_age: days(30),
         keep_size: Some(Size(1 << 30)),
-        ..FileSink::new(file.path.clone())
+        path: file.path.clone(),
     };
     assert_eq!(*file, expected);
     let keep = [("KMODTRAIL__SINKS__AUDIT__KEEP_FILES", "3"), ("KMODTRAIL__SINKS__AUDIT__ROTATE_SIZE", "64KiB")];
@@ -250,9 +251,31 @@ fn everything_about_a_file_can_be_said() {
         FileSink {
             keep_files: NonZeroU64::new(3),
             rotate_size: Some(Size(64 << 10)),
-            ..FileSink::new(file.path.clone())
+            path: file.path.clone(),
+            ..FileSink::new(PathBuf::new())
         }
     );
+}
+
+#[test]
+fn a_file_s_name_may_have_attributes_in_it_and_braces() {
+    let path = |name: &str| {
+        let etc = Etc::with(&SMALLEST.replace("events.jsonl", name));
+        match etc.valid(&[]).sinks.remove(0).kind {
+            SinkKind::File(file) => (file.path, etc.0),
+            other => panic!("a file: {other:?}"),
+        }
+    };
+    let (FilePath::Template(template), folder) = path("{severity}-{host.name}.jsonl") else { panic!("a template") };
+    assert_eq!(template.to_string(), format!("{}/{{severity}}-{{host.name}}.jsonl", folder.path().display()));
+    let (found, folder) = path("a{{b}}c");
+    assert_eq!(found, FilePath::Constant(folder.path().join("a{b}c")));
+    let etc = Etc::with(&SMALLEST.replace("events.jsonl", "{event}"));
+    etc.file(
+        "conf.d/1.toml",
+        "[sinks.again]\ntype = \"file\"\npath = \"DIR/{event}\"\n[[routes]]\nname = \"2\"\nto = [\"again\"]\n",
+    );
+    one_problem(&etc.problems(&[]), &["sinks.audit.path: the sink \"again\" writes to DIR/{event} too"]);
 }
 
 #[test]
@@ -313,6 +336,12 @@ fn impossible_paths_are_errors() {
         ("/dev/null", "it is a device, socket or pipe"),
         ("", "it is empty"),
         ("DIR/\\u0000", "it has a NUL in it"),
+        ("DIR/{host.nam}.jsonl", "{host.nam} can't be in it"),
+        ("DIR/{host.name", "a { has no }"),
+        ("DIR/{host.name}/events.jsonl", "there is a brace in the folder's name"),
+        ("DIR/../{host.name}.jsonl", "it leads elsewhere"),
+        ("DIR/no/{host.name}.jsonl", "there is no folder DIR/no"),
+        ("{host.name}.jsonl", "it is relative"),
     ] {
         let etc = Etc::with(&SMALLEST.replace("DIR/events.jsonl", path));
         one_problem(&etc.problems(&[]), &["DIR/kmodtrail.toml: sinks.audit.path: ", what, "; allowed: "]);

@@ -19,6 +19,7 @@
 //! written.
 
 mod appender;
+mod claim;
 mod compress;
 mod end;
 mod failure;
@@ -29,24 +30,32 @@ mod rotating;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
-use self::{failure::Failure, rotating::Rotating};
-use super::{
-    Health, OpenError, Outgoing, Verdict,
-    frames::{Framer, Frames},
-    verdict::Limits,
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-use crate::config::{self, Encoding};
 
-/// A file, its rotation, and what was rotated.
+use lru::LruCache;
+
+use self::{failure::Failure, keeper::Keeper, rotating::Rotating};
+use super::{Health, OpenError, Outgoing, Verdict, frames::Framer, verdict::Limits};
+use crate::config::{self, Encoding, FilePath};
+
+/// So many files are open at the same time, where the path has attributes in it.
+const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
+
+/// A file, or one for each value of the attributes in its path.
 #[derive(Debug)]
 pub struct FileSink {
     name: String,
+    config: config::FileSink,
+    encoding: Encoding,
     framer: Framer,
     health: Health,
-    /// The file at `path`. Once that is a template there is one for each path that it gives.
-    file: Rotating,
+    files: LruCache<PathBuf, Rotating>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl FileSink {
@@ -55,14 +64,31 @@ impl FileSink {
     /// # Errors
     /// Where the path is wrong, or may not be written by this user.
     pub fn open(name: &str, config: &config::FileSink, encoding: Encoding, health: Health) -> Result<Self, OpenError> {
-        let error = |source| OpenError::of_file(name, &config.path, &source);
-        let mut file = Rotating::new(name, config, encoding).map_err(error)?;
-        match file.reopen() {
-            Ok(()) => {}
-            Err(failure) if failure.is_lasting() => return Err(error(failure.source)),
-            Err(failure) => health.trouble(&failure.to_string()),
+        if let FilePath::Constant(path) = &config.path
+            // looked at only: until the first record another sink may be writing there
+            && let Err(source) = open::open(path, config.mode.0)
+        {
+            let failure = Failure { doing: "open", path: path.clone(), source };
+            if failure.is_lasting() {
+                return Err(OpenError::of_file(name, path, &failure.source));
+            }
+            health.trouble(&failure.to_string());
         }
-        Ok(Self { name: name.to_owned(), framer: Framer::new(encoding), health, file })
+        let keeper = Keeper::start(name, config).map_err(|e| OpenError {
+            sink: name.to_owned(),
+            why: format!(
+                "there can't be a thread for its rotated files: {e}; allowed: a few more threads for this process"
+            ),
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            encoding,
+            framer: Framer::new(encoding),
+            health,
+            files: LruCache::new(OPEN_FILES),
+            keeper: keeper.map(Arc::new),
+        })
     }
 
     /// How much it takes at once: one fdatasync is for all of it.
@@ -73,27 +99,50 @@ impl FileSink {
 
     /// Appends these records; one verdict for each, in their order.
     pub async fn deliver(&mut self, records: &[Outgoing<'_>]) -> Vec<Verdict> {
-        self.framer.deliver(records, |frames| self.file.append(frames))
+        let template = match &self.config.path {
+            FilePath::Constant(path) => {
+                let path = path.clone();
+                return self.append(&path, records);
+            }
+            FilePath::Template(template) => template,
+        };
+        let mut by_path = BTreeMap::<_, Vec<_>>::new();
+        for (at, outgoing) in records.iter().enumerate() {
+            let mut path = String::new();
+            template.render(outgoing.resource, &outgoing.record, &mut path);
+            by_path.entry(path).or_default().push(at);
+        }
+        let mut verdicts = vec![Verdict::Delivered; records.len()];
+        for (path, places) in by_path {
+            let some: Vec<_> = places.iter().map(|&at| records[at]).collect();
+            for (at, verdict) in places.into_iter().zip(self.append(Path::new(&path), &some)) {
+                verdicts[at] = verdict;
+            }
+        }
+        verdicts
     }
 
-    /// Where the file is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.file.path()
+    /// Appends them to the file at this path.
+    fn append(&mut self, path: &Path, records: &[Outgoing<'_>]) -> Vec<Verdict> {
+        let Self { name, config, encoding, framer, files, keeper, .. } = self;
+        let file = files.get_or_insert_mut_ref(path, || Rotating::new(name, path, config, *encoding, keeper.clone()));
+        framer.deliver(records, |frames| file.append(frames))
     }
 
-    /// Opens the path again, for SIGHUP.
+    /// Opens its files again, for SIGHUP.
     pub fn reopen(&mut self) {
-        match self.file.reopen() {
-            Ok(()) => tracing::info!(sink = self.name, path = %self.path().display(), "opened again"),
-            Err(failure) => self.health.trouble(&failure.to_string()),
+        let Self { name, config, encoding, files, keeper, .. } = self;
+        if let FilePath::Constant(path) = &config.path {
+            files.get_or_insert_ref(path, || Rotating::new(name, path, config, *encoding, keeper.clone()));
+        }
+        for (path, file) in &mut self.files {
+            match file.reopen() {
+                Ok(()) => tracing::info!(sink = self.name, path = %path.display(), "opened again"),
+                Err(failure) => self.health.trouble(&failure.to_string()),
+            }
         }
     }
 
-    /// Lets go of the file. What is being compressed is finished at the next start.
+    /// Lets go of everything. What is being compressed is finished at the next start.
     pub async fn close(self) {}
-
-    pub(super) fn append(&mut self, frames: Frames<'_>) -> (usize, Result<(), Failure>) {
-        self.file.append(frames)
-    }
 }

@@ -105,6 +105,7 @@ pub(super) struct Frames<'b> {
 
 impl<'b> Frames<'b> {
     /// Frames that stand one behind the other and end here.
+    #[cfg(test)]
     pub(super) const fn new(bytes: &'b [u8], ends: &'b [usize]) -> Self {
         Self { bytes, ends, begin: 0 }
     }

@@ -12,6 +12,7 @@ use std::{
         fd::AsFd as _,
         unix::fs::{FileTypeExt as _, MetadataExt as _},
     },
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -47,7 +48,7 @@ struct Output {
 /// Why standard output does not take records now.
 #[derive(Debug, thiserror::Error)]
 #[error("can't write to standard output: {0}; let it be a file, or a pipe or socket that somebody reads")]
-pub(super) struct Failure(io::Error);
+struct Failure(io::Error);
 
 impl StdoutSink {
     /// Standard output as it is now.
@@ -56,7 +57,7 @@ impl StdoutSink {
     /// Where there is no descriptor left for it.
     pub fn open(name: &str, encoding: Encoding) -> Result<Self, OpenError> {
         let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let output = output.map_err(|source| OpenError::of_file(name, std::path::Path::new("/dev/stdout"), &source))?;
+        let output = output.map_err(|source| OpenError::of_file(name, Path::new("/dev/stdout"), &source))?;
         if is_null(&output) {
             tracing::warn!(sink = name, "standard output is /dev/null: whatever is delivered there is lost");
         }
@@ -81,10 +82,6 @@ impl StdoutSink {
 
     /// Lets go of it.
     pub async fn close(self) {}
-
-    pub(super) fn append(&mut self, frames: Frames<'_>) -> (usize, Result<(), Failure>) {
-        self.output.append(frames)
-    }
 }
 
 impl Output {

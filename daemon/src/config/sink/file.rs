@@ -13,6 +13,7 @@ use super::super::{
     table::{FromValue, Table},
     values::{FileMode, Size, Span},
 };
+use crate::route::template::{self, Template};
 
 /// `[sinks.NAME]` with `type = "file"`: records are appended to a file, only ever as a whole.
 ///
@@ -24,7 +25,9 @@ use super::super::{
 /// sort by time; `_0001` follows where there were two in one second, and `.gz` or `.zst` where it is compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSink {
-    /// `path`: absolute. The folder must be there; nobody but root and the daemon's user should be able to write in it.
+    /// `path`: absolute. The folder must be there; nobody but root and the daemon's user should be able to write in it. The name of the
+    /// file may have attributes in it, `events-{severity}.jsonl`; each file that this gives is rotated and kept by itself, and a brace
+    /// that is meant is written twice.
     ///
     /// - A file that was moved or deleted is made anew with the next records, and SIGHUP opens it again at once: logrotate may do the
     ///   rotation, best with `nocreate`. One that was cut off (`copytruncate`) is appended to at its new end; what came between the
@@ -33,7 +36,7 @@ pub struct FileSink {
     /// - A link is followed once, where root or the daemon's user owns it; rotated files are then beside the file that it leads to.
     /// - A folder or device is refused, and a FIFO too: what its reader has not read yet is gone when it dies. For pipes there is the
     ///   type "stdout".
-    pub path: PathBuf,
+    pub path: FilePath,
     /// `mode`, default "0640": permissions of a file that is made; one that is there keeps its own.
     pub mode: FileMode,
     /// `fsync`, default "batch": when a record counts as delivered.
@@ -53,12 +56,21 @@ pub struct FileSink {
     pub keep_size: Option<Size>,
 }
 
+/// `sinks.NAME.path` of a file
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePath {
+    /// The same for every record.
+    Constant(PathBuf),
+    /// With attributes of the record in its last component.
+    Template(Template<template::Path>),
+}
+
 impl FileSink {
     /// All defaults.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self {
-            path,
+            path: FilePath::Constant(path),
             mode: FileMode::DEFAULT,
             fsync: FileFsync::Batch,
             rotate_size: None,
@@ -151,14 +163,23 @@ fn no_rotated(table: &Table<'_>, place: &str, key: &str) {
     table.wrong(place, key, "there will be no rotated files", allowed);
 }
 
-fn path(table: &mut Table<'_>) -> Option<PathBuf> {
+fn path(table: &mut Table<'_>) -> Option<FilePath> {
     let place = table.place("path");
-    let path = table.required::<String>("path").map(PathBuf::from)?;
-    if let Err((what, allowed)) = possible(&path) {
-        table.wrong(&place, "path", format!("{}: {what}", path.display()), allowed);
+    let text = table.required::<String>("path")?;
+    let (path, checked) = match parse(&text) {
+        Ok(FilePath::Constant(path)) => (FilePath::Constant(path.clone()), possible(&path)),
+        // of the file's name nothing is known but where it is
+        Ok(template) => (template, possible(&Path::new(&text).with_file_name("x"))),
+        Err((what, allowed)) => {
+            table.wrong(&place, "path", what, allowed);
+            return None;
+        }
+    };
+    if let Err((what, allowed)) = checked {
+        table.wrong(&place, "path", format!("{text}: {what}"), allowed);
         return None;
     }
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = Path::new(&text).parent().unwrap_or(Path::new("/"));
     if fs::metadata(folder).is_ok_and(|found| found.permissions().mode() & 0o002 != 0) {
         let what = format!(
             "anybody may write in the folder {}, and so put another file in the place of this one",
@@ -167,6 +188,22 @@ fn path(table: &mut Table<'_>) -> Option<PathBuf> {
         table.doubtful(&place, "path", what, "a folder that only root and the daemon's user may write in");
     }
     Some(path)
+}
+
+fn parse(text: &str) -> Result<FilePath, (String, String)> {
+    if !text.contains(['{', '}']) {
+        return Ok(FilePath::Constant(text.into()));
+    }
+    let template = Template::<template::Path>::parse(text).map_err(|error| (error.why, error.allowed))?;
+    if template.is_constant() {
+        return Ok(FilePath::Constant(text.replace("{{", "{").replace("}}", "}").into()));
+    }
+    let name = text.rsplit('/').next().unwrap_or_default();
+    if text[..text.len() - name.len()].contains(['{', '}']) {
+        let what = format!("{text}: there is a brace in the folder's name");
+        return Err((what, "attributes in the name of the file only: the daemon makes no folders".to_owned()));
+    }
+    Ok(FilePath::Template(template))
 }
 
 /// Whether a file could be there; that this user may write it is seen when it is opened.

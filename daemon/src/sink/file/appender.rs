@@ -38,8 +38,8 @@ pub(super) struct Appender {
 
 impl Appender {
     /// Opens or makes it, and repairs its end.
-    pub(super) fn open(config: &config::FileSink, framing: Framing) -> io::Result<Self> {
-        let Opened { file, path } = open(&config.path, config.mode.0)?;
+    pub(super) fn open(path: &Path, config: &config::FileSink, framing: Framing) -> io::Result<Self> {
+        let Opened { file, path } = open(path, config.mode.0)?;
         let found = file.metadata()?;
         let mut appender = Self {
             file,

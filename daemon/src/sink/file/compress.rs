@@ -4,9 +4,9 @@
 //! at every moment, whatever ends the process or the host, one of the two is whole. Where both are there the compressed one is made again.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -17,10 +17,11 @@ use nix::libc::O_NOFOLLOW;
 use super::{open::sync_folder, rotated};
 use crate::config::FileCompression;
 
-/// Compresses `plain`, unless `stop` becomes true.
+/// Compresses `plain`, unless `stop` becomes true, or somebody else is just doing it.
 pub(super) fn compress(plain: &Path, how: FileCompression, stop: &AtomicBool) -> io::Result<()> {
     let Some([done, part]) = rotated::compressed(plain, how) else { return Ok(()) };
-    if let Err(e) = write(plain, &part, how, stop) {
+    let Some(source) = lock(plain)? else { return Ok(()) };
+    if let Err(e) = write(&source, &part, how, stop) {
         // what can't be deleted now is deleted at the next start
         let _ = fs::remove_file(&part);
         return Err(e);
@@ -30,8 +31,29 @@ pub(super) fn compress(plain: &Path, how: FileCompression, stop: &AtomicBool) ->
     fs::remove_file(plain)
 }
 
-fn write(plain: &Path, part: &Path, how: FileCompression, stop: &AtomicBool) -> io::Result<()> {
-    let plain = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(plain)?;
+/// Deletes what a compression that did not end has left of `plain`.
+pub(super) fn clear(part: &Path, plain: &Path) -> io::Result<()> {
+    let _lock = match lock(plain) {
+        Ok(None) => return Ok(()),
+        Ok(Some(lock)) => Some(lock),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    fs::remove_file(part)
+}
+
+/// Opens it for nobody else to compress or clear at the same time, as two sinks would while a new configuration takes the place of the
+/// old one; `None`: somebody does, or has. Who may read the file may keep it from being compressed so, and nothing else.
+fn lock(plain: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(plain)?;
+    match file.try_lock() {
+        Ok(()) => Ok((file.metadata()?.nlink() > 0).then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+fn write(plain: &File, part: &Path, how: FileCompression, stop: &AtomicBool) -> io::Result<()> {
     let found = plain.metadata()?;
     let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(O_NOFOLLOW).open(part)?;
     file.set_permissions(found.permissions())?;
@@ -68,7 +90,7 @@ fn copy(mut source: impl Read, target: &mut impl Write) -> io::Result<()> {
 
 /// A file that can't be read any more once somebody has to stop.
 struct Stoppable<'s> {
-    file: File,
+    file: &'s File,
     stop: &'s AtomicBool,
 }
 
@@ -113,5 +135,22 @@ pub(super) mod tests {
             fs::rename(done, &plain).expect("the test may rename");
             fs::write(&plain, vec![b'x'; 1 << 20]).expect("the test may write");
         }
+    }
+
+    #[test]
+    fn while_one_compresses_a_file_another_does_not_touch_it() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let plain = folder.path().join("events");
+        fs::write(&plain, "content").expect("the test may write");
+        let [done, part] = rotated::compressed(&plain, FileCompression::Gzip).expect("it has names");
+        fs::write(&part, "half of it").expect("the test may write");
+        let first = lock(&plain).expect("it can be opened").expect("nobody else has it");
+        compress(&plain, FileCompression::Gzip, &AtomicBool::new(false)).expect("it is left to the other");
+        clear(&part, &plain).expect("it is left to the other");
+        assert_eq!(fs::read_to_string(&part).expect("it is still there"), "half of it");
+        assert!(!done.exists());
+        drop(first);
+        clear(&part, &plain).expect("nobody needs it");
+        assert!(!part.exists() && plain.exists());
     }
 }

@@ -10,7 +10,7 @@ use nix::libc;
 /// Something that could not be done to a file.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {doing} {}: {source}; {}", path.display(), cure(source))]
-pub(in crate::sink) struct Failure {
+pub(super) struct Failure {
     pub(super) doing: &'static str,
     pub(super) path: PathBuf,
     pub(super) source: io::Error,

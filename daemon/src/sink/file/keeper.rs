@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    compress::compress,
+    compress::{clear, compress},
     failure::Failure,
     rotated::{self, Form, Rotated},
 };
@@ -105,7 +105,7 @@ impl Keep {
         files.sort_by_key(|file| file.form != Form::Part);
         for file in files {
             let done = match file.form {
-                Form::Part => fs::remove_file(&file.path),
+                Form::Part => clear(&file.path, &file.plain()),
                 Form::Plain => compress(&file.path, self.compress, stop),
                 Form::Compressed => Ok(()),
             };

@@ -38,6 +38,14 @@ pub(super) struct Rotated {
     pub(super) size: u64,
 }
 
+impl Rotated {
+    /// What a part is made of.
+    pub(super) fn plain(&self) -> PathBuf {
+        // events.TIME.gz.part
+        self.path.with_extension("").with_extension("")
+    }
+}
+
 /// What the names of compressed files end with.
 const EXTENSIONS: [&str; 2] = ["gz", "zst"];
 

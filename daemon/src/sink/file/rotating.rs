@@ -1,8 +1,13 @@
 //! A path, the file that is there now, and when it gives way to the next one.
 
-use std::{io, path::Path, time::SystemTime};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
-use super::{appender::Appender, failure::Failure, keeper::Keeper, rotated};
+use super::{appender::Appender, claim::Claim, failure::Failure, keeper::Keeper, rotated};
 use crate::{
     config::{self, Encoding},
     sink::frames::{Frames, Framing},
@@ -12,31 +17,37 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rotating {
     sink: String,
+    path: PathBuf,
     config: config::FileSink,
     framing: Framing,
     /// `None`: it could not be opened, or has been rotated.
     file: Option<Appender>,
-    keeper: Option<Keeper>,
+    /// Nobody else in this process writes there.
+    claim: Option<Claim>,
+    keeper: Option<Arc<Keeper>>,
     /// Why the file can't be rotated, as it was said.
     unrotated: Option<String>,
 }
 
 impl Rotating {
-    /// Starts what looks after rotated files; the file itself is opened by [`Self::reopen`], or when it is needed.
-    pub(super) fn new(sink: &str, config: &config::FileSink, encoding: Encoding) -> io::Result<Self> {
-        Ok(Self {
+    /// The file is opened when it is needed, or by [`Self::reopen`].
+    pub(super) fn new(
+        sink: &str,
+        path: &Path,
+        config: &config::FileSink,
+        encoding: Encoding,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Self {
+        Self {
             sink: sink.to_owned(),
+            path: path.to_owned(),
             config: config.clone(),
             framing: Framing::of(encoding),
             file: None,
-            keeper: Keeper::start(sink, config)?,
+            claim: None,
+            keeper,
             unrotated: None,
-        })
-    }
-
-    /// The configured path.
-    pub(super) fn path(&self) -> &Path {
-        &self.config.path
+        }
     }
 
     /// Opens the path again.
@@ -72,7 +83,7 @@ impl Rotating {
 
     /// The file that the path leads to now, rotated where it is due before so many bytes more, and how many it has room for.
     fn file_with_room(&mut self, bytes: u64) -> Result<(&mut Appender, u64), Failure> {
-        let path = &self.config.path;
+        let path = &self.path;
         if let Some(file) = &mut self.file
             && !file.is_at(path).map_err(|source| Failure { doing: "look at", path: path.clone(), source })?
         {
@@ -92,7 +103,7 @@ impl Rotating {
 
     /// Gives the file another name. Where that fails it goes on to be used.
     fn rotate(&mut self, now: SystemTime) -> bool {
-        let path = self.file.as_ref().map_or(self.path(), Appender::path);
+        let path = self.file.as_ref().map_or(self.path.as_path(), Appender::path);
         match rotated::rotate(path, now) {
             Ok(rotated) => {
                 tracing::debug!(sink = self.sink, path = %rotated.display(), "rotated");
@@ -115,26 +126,21 @@ impl Rotating {
     fn file(&mut self) -> Result<&mut Appender, Failure> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => {
-                let path = &self.config.path;
-                let file = Appender::open(&self.config, self.framing).map_err(|source| Failure {
-                    doing: "open",
-                    path: path.clone(),
-                    source,
-                })?;
-                if let Some(keeper) = &self.keeper {
-                    keeper.look_after(file.path());
-                }
-                file
-            }
+            None => self.open().map_err(|source| Failure { doing: "open", path: self.path.clone(), source })?,
         };
         Ok(self.file.insert(file))
     }
 
-    /// Lets go of the file.
-    #[cfg(test)]
-    pub(super) fn close(&mut self) {
-        self.file = None;
+    fn open(&mut self) -> io::Result<Appender> {
+        if self.claim.is_none() {
+            let other = || io::Error::new(io::ErrorKind::ResourceBusy, "another sink still writes to it");
+            self.claim = Some(Claim::new(&self.path).ok_or_else(other)?);
+        }
+        let file = Appender::open(&self.path, &self.config, self.framing)?;
+        if let Some(keeper) = &self.keeper {
+            keeper.look_after(file.path());
+        }
+        Ok(file)
     }
 
     /// It ends with a piece of a record.

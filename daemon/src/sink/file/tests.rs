@@ -15,14 +15,22 @@ use nix::{
     sys::stat::Mode,
     unistd::{geteuid, mkfifo},
 };
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, any_value},
+    logs::v1::LogRecord,
+};
+use prost::Message as _;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use super::{appender::Appender, *};
 use crate::{
     config::{FileCompression, FileFsync, Size},
     record::{self, Record},
-    sink::frames::Framing,
-    sink::numbered::{Numbered, delivered, numbers},
+    route::template::Template,
+    sink::{
+        frames::{Frames, Framing},
+        numbered::{Numbered, delivered, numbers},
+    },
 };
 
 /// Encoded records, framed, and where each ends.
@@ -53,6 +61,7 @@ const ENCODINGS: [Encoding; 3] = [Encoding::OtlpJson, Encoding::OtlpProto, Encod
 struct House {
     /// `None`: somebody else's.
     _folder: Option<tempfile::TempDir>,
+    path: PathBuf,
     config: config::FileSink,
     encoding: Encoding,
     health: Health,
@@ -67,7 +76,13 @@ impl House {
 
     fn at(path: &Path) -> Self {
         let config = config::FileSink::new(path.to_owned());
-        Self { _folder: None, config, encoding: Encoding::OtlpJson, health: Health::new("audit") }
+        Self {
+            _folder: None,
+            path: path.to_owned(),
+            config,
+            encoding: Encoding::OtlpJson,
+            health: Health::new("audit"),
+        }
     }
 
     fn try_open(&self) -> Result<FileSink, OpenError> {
@@ -79,7 +94,7 @@ impl House {
     }
 
     fn path(&self) -> &Path {
-        &self.config.path
+        &self.path
     }
 
     /// A path beside the file.
@@ -123,6 +138,11 @@ fn none_delivered(sink: &mut FileSink, numbers: Range<u64>) -> String {
         }
         other => panic!("all are to be tried again for one reason: {other:?}"),
     }
+}
+
+/// The one that is open.
+fn file(sink: &mut FileSink) -> &mut Rotating {
+    sink.files.iter_mut().next().expect("records were delivered").1
 }
 
 fn list(numbers: Range<u64>) -> Vec<u64> {
@@ -229,12 +249,8 @@ fn a_file_that_holds_something_else_than_messages_is_left_alone() {
     let before = fs::read(house.path()).expect("it is there");
     house.encoding = Encoding::OtlpProto;
     let mut sink = house.open();
-    let trouble = house.health.state().trouble.expect("it is said");
-    assert!(
-        trouble.contains("what stands at byte 0 is no otlp_proto message") && trouble.contains("move it away"),
-        "{trouble}"
-    );
-    assert_eq!(none_delivered(&mut sink, 3..5), trouble);
+    let why = none_delivered(&mut sink, 3..5);
+    assert!(why.contains("what stands at byte 0 is no otlp_proto message") && why.contains("move it away"), "{why}");
     assert_eq!(fs::read(house.path()).expect("it is there"), before);
     fs::rename(house.path(), house.beside("old")).expect("the test may rename");
     all_delivered(&mut sink, 3..5);
@@ -293,7 +309,8 @@ fn a_file_that_is_cut_off_anywhere_is_appended_to_at_its_new_end() {
 fn a_file_that_is_deleted_while_it_is_written_has_delivered_nothing() {
     let house = House::new();
     let (bytes, ends) = samples(house.encoding, 3);
-    let mut appender = Appender::open(&house.config, Framing::of(house.encoding)).expect("it can be made");
+    let mut appender =
+        Appender::open(house.path(), &house.config, Framing::of(house.encoding)).expect("it can be made");
     fs::remove_file(house.path()).expect("it is there");
     let (count, result) = appender.append(Frames::new(&bytes, &ends));
     assert_eq!(count, 0);
@@ -380,11 +397,11 @@ fn on_a_full_disk_only_whole_records_stand_and_the_others_wait() {
             assert!(why.contains("No space left on device"), "{why}");
             assert_eq!(house.numbers(), list(0..count), "{encoding:?}");
             // a full disk is no reason not to start
-            let mut again = house.open();
+            drop(sink);
+            let mut sink = house.open();
             fs::remove_file(&room).expect("it is there");
-            all_delivered(&mut again, count..count + 50);
-            all_delivered(&mut sink, count + 50..count + 60);
-            assert_eq!(house.numbers(), list(0..count + 60), "{encoding:?}");
+            all_delivered(&mut sink, count..count + 50);
+            assert_eq!(house.numbers(), list(0..count + 50), "{encoding:?}");
             fs::remove_file(house.path()).expect("it is there");
         }
     });
@@ -396,8 +413,7 @@ fn a_read_only_disk_keeps_nothing_from_starting_and_its_records_wait() {
         let house = House::at(&disk.join("events"));
         let mut sink = house.open();
         let remount = |flags| mount(Some("none"), disk, Some("tmpfs"), MsFlags::MS_REMOUNT | flags, None::<&str>);
-        // an open file would keep the disk from becoming read-only
-        sink.file.close();
+        // before the first record nothing is open, which would keep the disk from that
         remount(MsFlags::MS_RDONLY).expect("root may remount");
         let why = none_delivered(&mut sink, 0..2);
         assert!(why.contains("Read-only file system") && why.contains("ReadWritePaths="), "{why}");
@@ -424,6 +440,7 @@ fn what_the_disk_does_not_confirm_is_not_delivered_and_written_anew() {
     // the name of the file is part of it, also where another process has made it
     fs::remove_file(house.path()).expect("it is there");
     without(&[libc::SYS_fsync], libc::EIO, || none_delivered(&mut sink, 4..6));
+    drop(sink);
     let mut sink = house.open();
     without(&[libc::SYS_fsync], libc::EIO, || none_delivered(&mut sink, 4..6));
     all_delivered(&mut sink, 4..6);
@@ -451,7 +468,7 @@ fn a_record_that_fits_only_in_part_and_can_not_be_cut_off_is_finished_first() {
             fs::write(&room, vec![0; 30 << 10]).expect("there is room");
             let verdicts = without(&[libc::SYS_ftruncate], libc::EPERM, || verdicts(&mut sink, 0..2000));
             let count = delivered(&verdicts) as u64;
-            assert!(sink.file.is_torn(), "a piece is left");
+            assert!(file(&mut sink).is_torn(), "a piece is left");
             fs::remove_file(&room).expect("it is there");
             if same {
                 all_delivered(&mut sink, count..count + 10);
@@ -545,4 +562,51 @@ fn rotated_files_are_compressed_in_the_background() {
         all.extend(house.numbers());
         assert_eq!(all, list(0..101));
     }
+}
+
+#[test]
+fn while_a_new_configuration_takes_the_place_of_the_old_one_only_one_sink_writes() {
+    let house = House::new();
+    let mut old = house.open();
+    all_delivered(&mut old, 0..2);
+    let mut new = house.open();
+    let why = none_delivered(&mut new, 2..4);
+    assert!(why.contains("another sink still writes to it"), "{why}");
+    all_delivered(&mut old, 2..4);
+    drop(old);
+    all_delivered(&mut new, 4..6);
+    assert_eq!(house.numbers(), list(0..6));
+}
+
+#[test]
+fn attributes_in_the_path_give_files_of_their_own_each_with_its_own_trouble() {
+    let mut house = House::new();
+    let folder = house.path().parent().expect("it has a folder").to_owned();
+    let template = format!("{}/{{severity}}.log", folder.display());
+    house.config.path = FilePath::Template(Template::parse(&template).unwrap_or_else(|e| panic!("{e}")));
+    house.config.rotate_age = Some(Duration::from_nanos(1));
+    let mut sink = house.open();
+    let bytes: Vec<_> = [9, 17, 9, 17]
+        .map(|severity| {
+            let body = Some(AnyValue { value: Some(any_value::Value::StringValue(severity.to_string())) });
+            LogRecord { severity_number: severity, body, ..LogRecord::default() }.encode_to_vec()
+        })
+        .into();
+    let resource: Arc<[u8]> = [].into();
+    let record = |bytes| Record::parse(bytes).expect("it is a record");
+    let records: Vec<_> = bytes.iter().map(|bytes| Outgoing { resource: &resource, record: record(bytes) }).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut verdicts = |records| runtime.block_on(sink.deliver(records));
+    assert_eq!(verdicts(&records), vec![Verdict::Delivered; 4]);
+    let [info, error] = ["INFO.log", "ERROR.log"].map(|name| folder.join(name));
+    assert_eq!((house.numbers_of(&info), house.numbers_of(&error)), (vec![9, 9], vec![17, 17]));
+    fs::rename(&error, house.beside("moved")).expect("the test may rename");
+    fs::create_dir(&error).expect("the test may make folders");
+    let verdicts = verdicts(&records);
+    assert!(
+        matches!(&verdicts[..], [Verdict::Delivered, Verdict::Retry(_), Verdict::Delivered, Verdict::Retry(_)]),
+        "{verdicts:?}"
+    );
+    // what was there before has been rotated
+    assert_eq!((house.numbers_of(&info), rotated::list(&info).expect("it can be read").len()), (vec![9, 9], 1));
 }
