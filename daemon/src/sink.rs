@@ -64,7 +64,7 @@ pub enum Sink {
     /// `type = "file"`
     File(Box<FileSink>),
     /// `type = "kafka"`
-    Kafka(KafkaSink),
+    Kafka(Box<KafkaSink>),
     /// `type = "otlp"`
     Otlp(Box<OtlpSink>),
     /// `type = "stdout"`
@@ -80,7 +80,9 @@ impl Sink {
         let (name, encoding, health) = (config.name.as_str(), config.encoding, health.clone());
         match &config.kind {
             SinkKind::File(file) => FileSink::open(name, file, encoding, health).map(|sink| Self::File(Box::new(sink))),
-            SinkKind::Kafka(kafka) => KafkaSink::open(name, kafka, encoding, health).map(Self::Kafka),
+            SinkKind::Kafka(kafka) => {
+                KafkaSink::open(name, kafka, encoding, health).map(|sink| Self::Kafka(Box::new(sink)))
+            }
             SinkKind::Otlp(otlp) => match OtlpSink::open(name, otlp) {
                 Ok(sink) => Ok(Self::Otlp(Box::new(sink))),
                 Err(error) => Err(OpenError { sink: name.to_owned(), why: error.to_string() }),

@@ -86,7 +86,7 @@ fn replay(config: &Config, only: Option<&str>, patience: Duration) -> Result<BTr
             }
             // what a crash left of a line: nobody can send it, and it is told
             Err(error) => {
-                eprintln!("{}: line {} is no dead letter and is left out: {error}", aside.display(), number + 1)
+                eprintln!("{}: line {} is no dead letter and is left out: {error}", aside.display(), number + 1);
             }
         }
     }

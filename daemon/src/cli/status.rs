@@ -34,7 +34,7 @@ pub(super) fn main(file: &Path, json: bool) -> ExitCode {
         }
     };
     let works = sinks(&status).all(|sink| sink["trouble"].is_null());
-    let said = say(if json { answer.clone() } else { text(&status) }.trim_end());
+    let said = say(if json { answer } else { text(&status) }.trim_end());
     if said.is_ok() && works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

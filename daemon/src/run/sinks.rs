@@ -127,7 +127,7 @@ impl Sinks {
                     let _ = self.held_back.0.send(Dropped { sink, route: None, event: None, reason, key: None, count });
                 }
                 Err(error) => {
-                    tracing::warn!(sink = &*name, %error, "what the spool knows of a sink that is gone can't be deleted")
+                    tracing::warn!(sink = &*name, %error, "what the spool knows of a sink that is gone can't be deleted");
                 }
             }
         }

@@ -38,8 +38,8 @@ impl Deliver for Scripted {
             pending::<()>().await;
         }
         let answer = self.answers.lock().expect("nobody panicked").pop_front();
-        let mut answer = answer.unwrap_or_else(|| Box::new(|_| Verdict::Delivered));
-        (0..records.len()).map(|i| answer(i)).collect()
+        let answer = answer.unwrap_or_else(|| Box::new(|_| Verdict::Delivered));
+        (0..records.len()).map(answer).collect()
     }
     fn reopen(&mut self) {}
     async fn close(self) {}
@@ -157,7 +157,7 @@ fn what_is_not_taken_is_tried_again_alone_and_in_order() {
     let mut house = House::new();
     let ids = house.push(4);
     let sink = Scripted::answering([
-        Box::new(|i: usize| if i % 2 == 0 { Verdict::Delivered } else { retry("busy") }) as Answer,
+        Box::new(|i: usize| if i.is_multiple_of(2) { Verdict::Delivered } else { retry("busy") }) as Answer,
         Box::new(|_| retry("still busy")),
     ]);
     let worker = house.worker(sink.clone());
@@ -205,7 +205,7 @@ fn a_dead_letter_that_can_t_be_kept_is_not_settled() {
     fs::create_dir(house.path("dead")).expect("the test may make folders");
     house.push(1);
     let sink = Scripted::answering([Box::new(|_| Verdict::Refused("no".into())) as Answer]);
-    let worker = house.worker(sink.clone());
+    let worker = house.worker(sink);
     let end_of_time = Clock::now() + Duration::from_secs(20);
     while worker.health().state().trouble.is_none() {
         assert!(Clock::now() < end_of_time, "nobody says that it can't be kept");
