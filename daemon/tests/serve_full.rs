@@ -46,7 +46,8 @@ fn what_a_full_file_or_a_full_spool_can_t_take_arrives_afterwards() {
     assert_eq!(daemon.commits(), commits, "what is not in the spool is not committed");
     limit(None);
     until("all of it arrives", || bodies(&path).len() == 5);
-    assert_eq!(bodies(&path)[2..4], [asked("first"), asked("second")]);
+    let delivered = bodies(&path).split_off(2);
+    assert_eq!(delivered[..2], [asked("first"), asked("second")]);
     until("it is committed", || daemon.commits() > commits);
 
     // at the end what could not even be put into the spool is said
@@ -77,8 +78,10 @@ fn what_a_full_file_or_a_full_spool_can_t_take_arrives_afterwards() {
     fs::remove_file(&path).expect("the test may delete");
     let daemon = Daemon::start_in(folder);
     let expected = ["watches the kernel", "hooks are attached", "\"fourth\"", "stopped watching", "watches the kernel"];
-    until("what waited arrives", || bodies(&path).len() == 6);
-    for (body, expected) in bodies(&path).iter().zip(expected) {
+    // what was delivered right before the accounts could not be saved either may come again
+    let arrived = || bodies(&path).into_iter().filter(|body| !delivered.contains(body)).collect::<Vec<_>>();
+    until("what waited arrives", || arrived().len() == 6);
+    for (body, expected) in arrived().iter().zip(expected) {
         assert!(body.contains(expected), "{body}: {expected}");
     }
     let (_folder, result) = daemon.end();
