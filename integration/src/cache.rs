@@ -164,11 +164,11 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// With the path in the text.
-pub(crate) fn write_atomically(path: &Path, content: &str) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let Some(folder) = path.parent() else { bail!("{} is no file", path.display()) };
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content.as_bytes())?;
+        file.write_all(content.as_ref())?;
         // A temporary file is 0600, but others may build with what this one says.
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
         file.persist(path)?;

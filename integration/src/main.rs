@@ -20,6 +20,8 @@ mod kernels;
 mod prepare;
 mod prerequisites;
 mod progress;
+#[cfg(feature = "services")]
+mod recording;
 #[allow(dead_code, reason = "scenarios choose what they need of it")]
 mod records;
 #[cfg(feature = "services")]

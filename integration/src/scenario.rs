@@ -7,6 +7,7 @@
 mod clocks;
 mod collector;
 mod coverage;
+mod delivers;
 mod floods;
 mod guests;
 mod host;
@@ -99,7 +100,8 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
 
 /// All scenarios without a guest, family by family.
 pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
-    const FAMILIES: &[&[HostScenario]] = &[kafka::SCENARIOS, collector::SCENARIOS, scripted_server::SCENARIOS];
+    const FAMILIES: &[&[HostScenario]] =
+        &[kafka::SCENARIOS, collector::SCENARIOS, scripted_server::SCENARIOS, delivers::SCENARIOS];
     FAMILIES.iter().copied().flatten()
 }
 

@@ -1,9 +1,10 @@
 //! Real servers for tests, demos and benchmarks: Apache Kafka, the OpenTelemetry Collector, and a server of OTLP that follows a script
-//! where a real one can't be made to do what must be survived.
+//! where a real one can't be made to do what must be survived; and the daemon itself, beside them.
 //!
 //! All listen on 127.0.0.1, keep their data in temporary folders, and end with us.
 
 pub(crate) mod collector;
+pub(crate) mod daemon;
 mod go;
 pub(crate) mod kafka;
 pub(crate) mod otlp;

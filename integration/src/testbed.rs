@@ -19,6 +19,8 @@ pub(crate) struct Testbed {
     freshness: Freshness,
     actor: Mutex<Option<PathBuf>>,
     daemon: Mutex<Option<PathBuf>>,
+    #[cfg(feature = "services")]
+    recording: Mutex<Option<PathBuf>>,
 }
 
 impl Testbed {
@@ -27,7 +29,14 @@ impl Testbed {
     /// # Errors
     /// When there is no place for the cache.
     pub(crate) fn open(freshness: Freshness) -> Result<Self> {
-        Ok(Self { cache: Cache::open()?, freshness, actor: Mutex::default(), daemon: Mutex::default() })
+        Ok(Self {
+            cache: Cache::open()?,
+            freshness,
+            actor: Mutex::default(),
+            daemon: Mutex::default(),
+            #[cfg(feature = "services")]
+            recording: Mutex::default(),
+        })
     }
 
     /// Where everything fetched is kept.
@@ -49,6 +58,15 @@ impl Testbed {
     /// When it does not build.
     pub(crate) fn daemon(&self) -> Result<PathBuf> {
         once(&self.daemon, || workspace::build_daemon(&EbpfTools::prepare(&self.cache)?))
+    }
+
+    /// What a kernel said, for daemons that play it.
+    ///
+    /// # Errors
+    /// When nothing can be recorded.
+    #[cfg(feature = "services")]
+    pub(crate) fn recording(&self) -> Result<PathBuf> {
+        once(&self.recording, || crate::recording::make(self))
     }
 
     /// The newest kernel of a line.

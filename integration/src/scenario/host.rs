@@ -9,6 +9,7 @@ use crate::{
     services::{
         Log,
         collector::{Collector, Pipeline},
+        daemon::Daemon,
         kafka::{Kafka, Setup},
         pki::Pki,
     },
@@ -87,6 +88,16 @@ impl<'a> Host<'a> {
         let collector = Collector::start(self.testbed.cache(), self.pki(), pipelines)?;
         self.keep(collector.log());
         Ok(collector)
+    }
+
+    /// A daemon that was never started, with these sinks and routes; see [`Daemon::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn daemon(&self, sinks: &str) -> Result<Daemon> {
+        let daemon = Daemon::new(self.testbed, sinks)?;
+        self.keep(daemon.log());
+        Ok(daemon)
     }
 
     /// The certificates of all these servers.

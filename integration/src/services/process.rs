@@ -139,7 +139,7 @@ impl Process {
     ///
     /// # Errors
     /// When the kernel does not say.
-    fn is_running(&mut self) -> Result<bool> {
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait().with_context(|| format!("asking for {}", self.log.title))?.is_none())
     }
 
@@ -155,7 +155,11 @@ impl Process {
         Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Any signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         signal::kill(pid, signal).with_context(|| format!("sending {signal} to {}", self.log.title))
     }

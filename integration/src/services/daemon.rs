@@ -1,0 +1,243 @@
+//! The daemon itself on this machine: a recording is in the place of the kernel, everything behind that is as it ships.
+
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Log, process::Process, wait_for};
+use crate::{cache, command, records::Records, testbed::Testbed};
+
+/// A configuration, and what a daemon with it leaves on the disk; it may run or not.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    // Before the folder, so that it ends before the folder goes.
+    process: Option<Process>,
+    folder: TempDir,
+    program: PathBuf,
+    recording: PathBuf,
+    log: Arc<Log>,
+}
+
+/// How the recording is played.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Play {
+    /// Kernel records per second, or as fast as the daemon takes them.
+    pub(crate) rate: Option<u64>,
+    /// How often it is played; the daemon ends then.
+    pub(crate) times: u64,
+}
+
+impl Play {
+    /// For longer than any test takes.
+    pub(crate) const fn for_ever(rate: u64) -> Self {
+        Self { rate: Some(rate), times: u64::MAX >> 20 }
+    }
+
+    /// As fast as it can be taken.
+    pub(crate) const fn times(times: u64) -> Self {
+        Self { rate: None, times }
+    }
+}
+
+/// What its status says of a sink.
+#[derive(Clone, Debug)]
+pub(crate) struct Sink(Value);
+
+impl Sink {
+    /// One of the ledger's sums: `seen`, `delivered`, `pending`, `routed_nowhere`.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.0["ledger"][name].as_u64().unwrap_or(0)
+    }
+
+    /// Records that were dropped, for whatever reason.
+    pub(crate) fn dropped(&self) -> u64 {
+        let reasons = self.0["ledger"]["dropped"].as_array();
+        reasons.into_iter().flatten().filter_map(|dropped| dropped["count"].as_u64()).sum()
+    }
+
+    /// What is wrong with its far side, in the words of the one who knows; empty where nothing is.
+    pub(crate) fn trouble(&self) -> &str {
+        self.0["trouble"].as_str().unwrap_or_default()
+    }
+
+    /// Everything that was seen is somewhere.
+    pub(crate) fn is_balanced(&self) -> bool {
+        let places = ["delivered", "pending", "routed_nowhere"].map(|name| self.count(name)).iter().sum::<u64>();
+        self.count("seen") == places + self.dropped()
+    }
+}
+
+impl Daemon {
+    /// One that was never started. `sinks` is the configuration but for what says where the daemon's own files are; FOLDER in it is
+    /// the folder of [`Self::path`].
+    ///
+    /// # Errors
+    /// When the daemon does not build, or nothing can be recorded.
+    pub(crate) fn new(testbed: &Testbed, sinks: &str) -> Result<Self> {
+        let daemon = Self {
+            process: None,
+            folder: tempfile::tempdir().context("making a folder for the daemon")?,
+            program: testbed.daemon()?,
+            recording: testbed.recording()?,
+            log: Log::new("kmodtrail"),
+        };
+        fs::create_dir(daemon.path("credentials"))?;
+        daemon.configure(sinks)?;
+        Ok(daemon)
+    }
+
+    /// Writes another configuration; [`Self::signal`] with SIGHUP lets a running daemon read it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn configure(&self, sinks: &str) -> Result<()> {
+        let text = format!(
+            "[spool]\npath = \"FOLDER/spool\"\n[status]\nsocket = \"FOLDER/status.sock\"\n\
+             [dead_letters]\npath = \"FOLDER/dead-letters.jsonl\"\n{sinks}"
+        );
+        let text = text.replace("FOLDER", &self.folder.path().display().to_string());
+        cache::write_atomically(&self.path("kmodtrail.toml"), &text)
+    }
+
+    /// Gives it a secret as systemd would.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn credential(&self, name: &str, secret: &str) -> Result<()> {
+        cache::write_atomically(&self.path("credentials").join(name), secret)
+    }
+
+    /// Something in its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What it says, for the report of a failure.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Starts it; it can be asked when this returns.
+    ///
+    /// # Errors
+    /// When it ends at once, with its log.
+    pub(crate) fn start(&mut self, play: Play) -> Result<()> {
+        let mut command = self.command("run");
+        command.arg("--play").arg(&self.recording).args(["--times", &play.times.to_string()]);
+        if let Some(rate) = play.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        _ = fs::remove_file(self.path("status.sock")); // a daemon that was killed leaves it
+        self.process = Some(Process::start_silent(command, &self.log)?);
+        wait_for("the daemon's answer", || {
+            ensure!(self.running()?.is_running()?, "the daemon ended\n{}", self.log.evidence());
+            Ok(self.status().ok())
+        })
+        .map(drop)
+    }
+
+    /// Runs another of the program's commands (`replay`) with its configuration, and returns what that prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(crate) fn ask(&self, subcommand: &str, arguments: &[&str]) -> Result<String> {
+        command::text(self.command(subcommand).args(arguments))
+    }
+
+    /// What `kmodtrail status --json` prints.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub(crate) fn status(&self) -> Result<Value> {
+        serde_json::from_str(&self.ask("status", &["--json"])?).context("its status is no JSON")
+    }
+
+    /// What it says of one sink.
+    ///
+    /// # Errors
+    /// When the daemon does not answer, or has no such sink.
+    pub(crate) fn sink(&self, name: &str) -> Result<Sink> {
+        let status = self.status()?;
+        let sinks = status["sinks"].as_array().context("its status has no sinks")?;
+        let sink = sinks.iter().find(|sink| sink["name"] == name).cloned();
+        sink.map(Sink).with_context(|| format!("there is no sink {name}: {status}"))
+    }
+
+    /// Waits until a sink's state is as wanted, and returns it.
+    ///
+    /// # Errors
+    /// When it never is, with what it is instead.
+    pub(crate) fn wait_for_sink(&self, name: &str, what: &str, wanted: impl Fn(&Sink) -> bool) -> Result<Sink> {
+        let mut last = None;
+        let found = wait_for(what, || {
+            let sink = self.sink(name)?;
+            if wanted(&sink) {
+                return Ok(Some(sink));
+            }
+            last = Some(sink);
+            Ok(None)
+        });
+        found.with_context(|| format!("of the sink {name}, which was: {last:?}"))
+    }
+
+    /// Lets it come to the end of its recording, and to its own.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(crate) fn wait_for_end(&mut self) -> Result<()> {
+        self.running()?.wait_for_end()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the daemon does not run")?.kill()
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.process.take().context("the daemon does not run")?.stop()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.running()?.signal(signal)
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn running(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the daemon does not run")
+    }
+
+    /// The records in a file in its folder.
+    ///
+    /// # Errors
+    /// When there is none, or it is not what a file sink writes.
+    pub(crate) fn records(&self, name: &str) -> Result<Records> {
+        let path = self.path(name);
+        Records::parse(&fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?)
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(subcommand).arg("--config").arg(self.path("kmodtrail.toml"));
+        command.env("CREDENTIALS_DIRECTORY", self.path("credentials"));
+        command
+    }
+}
