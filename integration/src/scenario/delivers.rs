@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::{Host, HostScenario};
-use crate::services::daemon::Play;
 
 pub(super) const SCENARIOS: &[HostScenario] =
     &[HostScenario { name: "a_recording_is_played", full: false, run: a_recording_is_played }];
@@ -15,8 +14,7 @@ fn a_recording_is_played(host: &Host<'_>) -> Result<()> {
     let mut daemon = host.daemon(
         "[sinks.out]\ntype = \"file\"\npath = \"FOLDER/events.jsonl\"\n[[routes]]\nname = \"all\"\nto = [\"out\"]\n",
     )?;
-    daemon.start(Play::times(3))?;
-    daemon.wait_for_end()?;
+    daemon.play(3)?;
     let records = daemon.records("events.jsonl")?;
     for (event, number) in [("load", 22), ("unload", 21), ("request", 10)] {
         records.of(&format!("linux.kernel_module.{event}")).count(3 * number)?;

@@ -35,11 +35,6 @@ impl Play {
     pub(crate) const fn for_ever(rate: u64) -> Self {
         Self { rate: Some(rate), times: u64::MAX >> 20 }
     }
-
-    /// As fast as it can be taken.
-    pub(crate) const fn times(times: u64) -> Self {
-        Self { rate: None, times }
-    }
 }
 
 /// What its status says of a sink.
@@ -125,6 +120,14 @@ impl Daemon {
     /// # Errors
     /// When it ends at once, with its log.
     pub(crate) fn start(&mut self, play: Play) -> Result<()> {
+        self.launch(play)?;
+        wait_for("the daemon's answer", || {
+            ensure!(self.running()?.is_running()?, "the daemon ended\n{}", self.log.evidence());
+            Ok(self.status().ok().map(drop))
+        })
+    }
+
+    fn launch(&mut self, play: Play) -> Result<()> {
         let mut command = self.command("run");
         command.arg("--play").arg(&self.recording).args(["--times", &play.times.to_string()]);
         if let Some(rate) = play.rate {
@@ -132,11 +135,18 @@ impl Daemon {
         }
         _ = fs::remove_file(self.path("status.sock")); // a daemon that was killed leaves it
         self.process = Some(Process::start_silent(command, &self.log)?);
-        wait_for("the daemon's answer", || {
-            ensure!(self.running()?.is_running()?, "the daemon ended\n{}", self.log.evidence());
-            Ok(self.status().ok())
-        })
-        .map(drop)
+        Ok(())
+    }
+
+    /// Starts it and lets it come to the end of its recording, and so to its own.
+    ///
+    /// # Errors
+    /// When it does not end, or fails.
+    pub(crate) fn play(&mut self, times: u64) -> Result<()> {
+        self.launch(Play { rate: None, times })?;
+        self.running()?.wait_for_end()?;
+        self.process = None;
+        Ok(())
     }
 
     /// Runs another of the program's commands (`replay`) with its configuration, and returns what that prints.
@@ -181,16 +191,6 @@ impl Daemon {
             Ok(None)
         });
         found.with_context(|| format!("of the sink {name}, which was: {last:?}"))
-    }
-
-    /// Lets it come to the end of its recording, and to its own.
-    ///
-    /// # Errors
-    /// When it does not end.
-    pub(crate) fn wait_for_end(&mut self) -> Result<()> {
-        self.running()?.wait_for_end()?;
-        self.process = None;
-        Ok(())
     }
 
     /// SIGKILL.
