@@ -8,6 +8,7 @@ mod clocks;
 mod collector;
 mod coverage;
 mod delivers;
+mod everything;
 mod floods;
 mod guests;
 mod host;
@@ -94,6 +95,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         missed_returns::SCENARIOS,
         refuses_clearly::SCENARIOS,
         service::SCENARIOS,
+        everything::SCENARIOS,
     ];
     FAMILIES.iter().copied().flatten()
 }

@@ -60,7 +60,7 @@ fn text(status: &Value) -> String {
     text += &format!(
         "  spool   {} bytes of {}, {} entries{}\n",
         spool["bytes"],
-        spool["max_size"],
+        spool["max_bytes"],
         spool["entries"],
         spool["error"].as_str().map(|error| format!("; it can't be written: {error}")).unwrap_or_default(),
     );
