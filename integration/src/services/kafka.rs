@@ -13,7 +13,7 @@ use std::{sync::Arc, thread};
 use anyhow::{Context as _, Result, anyhow};
 
 pub(crate) use self::{
-    client::{Login, Mechanism, send},
+    client::{Login, Mechanism, Message, send},
     distribution::Distribution,
     listener::{ALICE, BOB, Listener, User},
 };
@@ -174,8 +174,38 @@ impl Kafka {
     /// When Kafka's own tool fails.
     pub(crate) fn limit_producer(&self, client: &str, bytes_per_second: u64) -> Result<()> {
         let limit = format!("producer_byte_rate={bytes_per_second}");
-        let who = ["--alter", "--entity-type", "clients", "--entity-name", client, "--add-config", &limit];
-        self.administrate("kafka.admin.ConfigCommand", &who)
+        self.configure("clients", client, &["--add-config", &limit])
+    }
+
+    /// Takes [`Self::limit_producer`] back.
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn unlimit_producer(&self, client: &str) -> Result<()> {
+        self.configure("clients", client, &["--delete-config", "producer_byte_rate"])
+    }
+
+    /// Sets an option of a topic (`max.message.bytes=1000`).
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn configure_topic(&self, topic: &str, option: &str) -> Result<()> {
+        self.configure("topics", topic, &["--add-config", option])
+    }
+
+    /// Lets a user write into a topic.
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn allow_to_write(&self, user: User, topic: &str) -> Result<()> {
+        let user = format!("User:{}", user.name);
+        let what = ["--add", "--allow-principal", &user, "--producer", "--topic", topic];
+        self.administrate("kafka.admin.AclCommand", &what)
+    }
+
+    fn configure(&self, kind: &str, name: &str, change: &[&str]) -> Result<()> {
+        let what = [&["--alter", "--entity-type", kind, "--entity-name", name], change].concat();
+        self.administrate("kafka.admin.ConfigCommand", &what)
     }
 
     /// Runs one of Kafka's own tools.
