@@ -1,5 +1,6 @@
 //! The daemon's sink for Kafka, and real brokers: every way in, every encoding, every way to be refused or kept waiting.
 
+mod encodings;
 mod sinks;
 
 use anyhow::Result;
@@ -11,8 +12,10 @@ use crate::services::{
     kafka::{ALICE, Login, Mechanism},
 };
 
-pub(super) const SCENARIOS: &[HostScenario] =
-    &[HostScenario { name: "kafka_sink_comes_in_each_way", full: false, run: comes_in_each_way }];
+pub(super) const SCENARIOS: &[HostScenario] = &[
+    HostScenario { name: "kafka_sink_comes_in_each_way", full: false, run: comes_in_each_way },
+    HostScenario { name: "kafka_sink_writes_each_encoding", full: false, run: encodings::writes_each },
+];
 
 /// With TLS, by certificate, by password and by token: everything arrives, and the secrets are nowhere but in the credentials.
 fn comes_in_each_way(host: &Host<'_>) -> Result<()> {

@@ -114,14 +114,24 @@ impl Collector {
     /// # Errors
     /// When the file can't be read, or is not OTLP.
     pub(crate) fn requests(&self, pipeline: usize) -> Result<Vec<LogsData>> {
+        let text = self.text(pipeline)?;
+        let requests = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("in: {line}")));
+        requests.collect::<Result<_>>().with_context(|| format!("reading {}", self.file(pipeline).display()))
+    }
+
+    /// The complete lines of a pipeline's file, for a reader who takes every form of OTLP/JSON: that of [`Self::requests`] wants an
+    /// empty array to be written out.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(crate) fn text(&self, pipeline: usize) -> Result<String> {
         let path = self.file(pipeline);
-        let text = match fs::read_to_string(&path) {
+        let mut text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             text => text.with_context(|| format!("reading {}", path.display()))?,
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let requests = whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("in: {line}")));
-        requests.collect::<Result<_>>().with_context(|| format!("reading {}", path.display()))
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        Ok(text)
     }
 
     /// The records of [`Self::requests`].

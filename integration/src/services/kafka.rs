@@ -8,7 +8,7 @@ mod distribution;
 mod listener;
 mod node;
 
-use std::{sync::Arc, thread};
+use std::{collections::BTreeSet, fs, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -183,6 +183,27 @@ impl Kafka {
     /// When Kafka's own tool fails.
     pub(crate) fn unlimit_producer(&self, client: &str) -> Result<()> {
         self.configure("clients", client, &["--delete-config", "producer_byte_rate"])
+    }
+
+    /// How the batches of a topic's first partition are compressed, by the numbers of Kafka's record format. Only the first node's segment
+    /// is looked at.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn codecs(&self, topic: &str) -> Result<BTreeSet<u8>> {
+        // of a batch: what comes before the bytes that its length counts, the place of the attributes, and their bits of the codec
+        const HEAD: usize = 12;
+        const ATTRIBUTES: usize = 22;
+        const CODEC: u8 = 0b111;
+        let path = self.nodes[0].data().join(format!("{topic}-0/00000000000000000000.log"));
+        let segment = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let (mut codecs, mut rest) = (BTreeSet::new(), &segment[..]);
+        while let (Some(length), Some(attributes)) = (rest.get(8..HEAD), rest.get(ATTRIBUTES)) {
+            codecs.insert(attributes & CODEC);
+            let length = u32::from_be_bytes(length.try_into()?);
+            rest = rest.get(HEAD + usize::try_from(length)?..).unwrap_or_default();
+        }
+        Ok(codecs)
     }
 
     /// Sets an option of a topic (`max.message.bytes=1000`).

@@ -17,9 +17,9 @@ use crate::{
 
 /// The file sink that is beside those of Kafka and takes every record.
 pub(super) const BESIDE: &str = "beside";
-const FILE: &str = "events.jsonl";
-/// Where a sink's secret is, beneath the folder of credentials.
-const UID: &str = "log.record.uid";
+pub(super) const FILE: &str = "events.jsonl";
+/// The attribute, and the header, that tells one record from all others.
+pub(super) const UID: &str = "log.record.uid";
 
 /// A sink of Kafka, as the daemon's configuration has it. Its topic is called as it.
 #[derive(Clone, Debug)]
@@ -78,6 +78,12 @@ impl KafkaSink {
         self.raw("brokers", format!("{:?}", brokers.split(',').collect::<Vec<_>>()))
     }
 
+    /// Its table in the configuration.
+    pub(super) fn table(&self) -> String {
+        let settings = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        format!("[sinks.{}]\n{}", self.name, settings.collect::<String>())
+    }
+
     /// Its name, and its topic's.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -89,12 +95,7 @@ pub(super) fn configuration(sinks: &[KafkaSink]) -> String {
     // what waits at the end may wait for a slow machine
     let mut text = "[shutdown]\ndrain = \"1min\"\n[log]\nlevel = \"debug\"\n".to_owned();
     _ = writeln!(text, "[sinks.{BESIDE}]\ntype = \"file\"\npath = \"FOLDER/{FILE}\"");
-    for KafkaSink { name, settings } in sinks {
-        _ = writeln!(text, "[sinks.{name}]");
-        for (key, value) in settings {
-            _ = writeln!(text, "{key} = {value}");
-        }
-    }
+    text.extend(sinks.iter().map(KafkaSink::table));
     let names: Vec<_> = sinks.iter().map(KafkaSink::name).chain([BESIDE]).collect();
     _ = writeln!(text, "[[routes]]\nname = \"everything\"\nto = {names:?}");
     text
