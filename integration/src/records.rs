@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(crate) use self::selection::Selection;
 
 /// One log record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Record {
     /// The event's name: `linux.kernel_module.load`.
     pub(crate) event: String,

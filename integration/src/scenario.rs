@@ -8,6 +8,7 @@ mod clocks;
 mod collector;
 mod coverage;
 mod delivers;
+mod delivers_to_kafka;
 mod everything;
 mod floods;
 mod guests;
@@ -102,8 +103,13 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
 
 /// All scenarios without a guest, family by family.
 pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
-    const FAMILIES: &[&[HostScenario]] =
-        &[kafka::SCENARIOS, collector::SCENARIOS, scripted_server::SCENARIOS, delivers::SCENARIOS];
+    const FAMILIES: &[&[HostScenario]] = &[
+        kafka::SCENARIOS,
+        collector::SCENARIOS,
+        scripted_server::SCENARIOS,
+        delivers::SCENARIOS,
+        delivers_to_kafka::SCENARIOS,
+    ];
     FAMILIES.iter().copied().flatten()
 }
 

@@ -115,10 +115,12 @@ impl Collector {
     /// When the file can't be read, or is not OTLP.
     pub(crate) fn requests(&self, pipeline: usize) -> Result<Vec<LogsData>> {
         let text = self.text(pipeline)?;
-        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("in: {line}"))).collect()
+        let requests = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("in: {line}")));
+        requests.collect::<Result<_>>().with_context(|| format!("reading {}", self.file(pipeline).display()))
     }
 
-    /// The lines of a pipeline's file that are complete.
+    /// The complete lines of a pipeline's file, for a reader who takes every form of OTLP/JSON: that of [`Self::requests`] wants an
+    /// empty array to be written out.
     ///
     /// # Errors
     /// When the file can't be read.

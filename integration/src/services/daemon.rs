@@ -1,6 +1,6 @@
 //! The daemon itself on this machine: a recording is in the place of the kernel, everything behind that is as it ships.
 
-use std::{fs, path::PathBuf, process::Command, sync::Arc};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -35,6 +35,9 @@ impl Play {
     pub(crate) const fn for_ever(rate: u64) -> Self {
         Self { rate: Some(rate), times: u64::MAX >> 20 }
     }
+
+    /// So slowly that between two records there is time to look at everything.
+    const QUIETLY: Self = Self::for_ever(1);
 }
 
 /// What its status says of a sink.
@@ -170,10 +173,20 @@ impl Daemon {
     /// # Errors
     /// When the daemon does not answer, or has no such sink.
     pub(crate) fn sink(&self, name: &str) -> Result<Sink> {
+        self.sinks()?.remove(name).with_context(|| format!("there is no sink {name}"))
+    }
+
+    /// What it says of all sinks at one moment, by their names.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub(crate) fn sinks(&self) -> Result<BTreeMap<String, Sink>> {
         let status = self.status()?;
         let sinks = status["sinks"].as_array().context("its status has no sinks")?;
-        let sink = sinks.iter().find(|sink| sink["name"] == name).cloned();
-        sink.map(Sink).with_context(|| format!("there is no sink {name}: {status}"))
+        Ok(sinks
+            .iter()
+            .map(|sink| (sink["name"].as_str().unwrap_or_default().to_owned(), Sink(sink.clone())))
+            .collect())
     }
 
     /// Waits until a sink's state is as wanted, and returns it.
@@ -209,6 +222,28 @@ impl Daemon {
         self.process.take().context("the daemon does not run")?.stop()
     }
 
+    /// Ends the load, and waits until nothing waits for any sink. Gives what the ledger says of each then, by their names; all of it
+    /// must be balanced. The daemon does not run afterwards.
+    ///
+    /// # Errors
+    /// When something waits for ever, or is not accounted for.
+    pub(crate) fn settle(&mut self) -> Result<BTreeMap<String, Sink>> {
+        if self.process.is_some() {
+            self.stop()?;
+        }
+        self.start(Play::QUIETLY)?;
+        let sinks = wait_for("sinks that have everything", || {
+            let sinks = self.sinks()?;
+            Ok(sinks.values().all(|sink| sink.count("pending") == 0).then_some(sinks))
+        })
+        .with_context(|| format!("{:?}", self.sinks()))?;
+        self.stop()?;
+        for (name, sink) in &sinks {
+            ensure!(sink.is_balanced() && sink.count("delivered") > 0, "the ledger of {name} is wrong: {sink:?}");
+        }
+        Ok(sinks)
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -232,6 +267,30 @@ impl Daemon {
     pub(crate) fn records(&self, name: &str) -> Result<Records> {
         let path = self.path(name);
         Records::parse(&fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?)
+    }
+
+    /// Looks for secrets where they must not be: in what the daemon says, its status, its command line and environment, and the files in
+    /// its folder but for the credentials.
+    ///
+    /// # Errors
+    /// With the place where one is, and when the daemon does not run.
+    pub(crate) fn expect_no_secret(&mut self, secrets: &[&str]) -> Result<()> {
+        let process = format!("/proc/{}", self.running()?.id());
+        let mut places = vec![("its status".to_owned(), self.status()?.to_string().into_bytes())];
+        places.push(("its status for people".to_owned(), self.ask("status", &[])?.into_bytes()));
+        let files = fs::read_dir(self.folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let files = files.into_iter().filter(|path| path.is_file());
+        for file in files.chain(["cmdline", "environ"].map(|name| PathBuf::from(format!("{process}/{name}")))) {
+            places.push((file.display().to_string(), fs::read(&file)?));
+        }
+        for secret in secrets {
+            ensure!(self.log.find(secret).is_none(), "`{secret}` is in the log: {:?}", self.log.find(secret));
+            for (place, content) in &places {
+                let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+                ensure!(!found, "`{secret}` is in {place}: {}", String::from_utf8_lossy(content));
+            }
+        }
+        Ok(())
     }
 
     fn command(&self, subcommand: &str) -> Command {

@@ -8,12 +8,12 @@ mod distribution;
 mod listener;
 mod node;
 
-use std::{sync::Arc, thread};
+use std::{collections::BTreeSet, fs, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 
 pub(crate) use self::{
-    client::{Login, Mechanism, send},
+    client::{Login, Mechanism, Message, send},
     distribution::Distribution,
     listener::{ALICE, BOB, Listener, User},
 };
@@ -174,8 +174,59 @@ impl Kafka {
     /// When Kafka's own tool fails.
     pub(crate) fn limit_producer(&self, client: &str, bytes_per_second: u64) -> Result<()> {
         let limit = format!("producer_byte_rate={bytes_per_second}");
-        let who = ["--alter", "--entity-type", "clients", "--entity-name", client, "--add-config", &limit];
-        self.administrate("kafka.admin.ConfigCommand", &who)
+        self.configure("clients", client, &["--add-config", &limit])
+    }
+
+    /// Takes [`Self::limit_producer`] back.
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn unlimit_producer(&self, client: &str) -> Result<()> {
+        self.configure("clients", client, &["--delete-config", "producer_byte_rate"])
+    }
+
+    /// How the batches of a topic's first partition are compressed, by the numbers of Kafka's record format. Only the first node's segment
+    /// is looked at.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn codecs(&self, topic: &str) -> Result<BTreeSet<u8>> {
+        // of a batch: what comes before the bytes that its length counts, the place of the attributes, and their bits of the codec
+        const HEAD: usize = 12;
+        const ATTRIBUTES: usize = 22;
+        const CODEC: u8 = 0b111;
+        let path = self.nodes[0].data().join(format!("{topic}-0/00000000000000000000.log"));
+        let segment = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let (mut codecs, mut rest) = (BTreeSet::new(), &segment[..]);
+        while let (Some(length), Some(attributes)) = (rest.get(8..HEAD), rest.get(ATTRIBUTES)) {
+            codecs.insert(attributes & CODEC);
+            let length = u32::from_be_bytes(length.try_into()?);
+            rest = rest.get(HEAD + usize::try_from(length)?..).unwrap_or_default();
+        }
+        Ok(codecs)
+    }
+
+    /// Sets an option of a topic (`max.message.bytes=1000`).
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn configure_topic(&self, topic: &str, option: &str) -> Result<()> {
+        self.configure("topics", topic, &["--add-config", option])
+    }
+
+    /// Lets a user write into a topic.
+    ///
+    /// # Errors
+    /// When Kafka's own tool fails.
+    pub(crate) fn allow_to_write(&self, user: User, topic: &str) -> Result<()> {
+        let user = format!("User:{}", user.name);
+        let what = ["--add", "--allow-principal", &user, "--producer", "--topic", topic];
+        self.administrate("kafka.admin.AclCommand", &what)
+    }
+
+    fn configure(&self, kind: &str, name: &str, change: &[&str]) -> Result<()> {
+        let what = [&["--alter", "--entity-type", kind, "--entity-name", name], change].concat();
+        self.administrate("kafka.admin.ConfigCommand", &what)
     }
 
     /// Runs one of Kafka's own tools.

@@ -1,12 +1,11 @@
 //! A server that runs beside us: what it says, what a test does to it, and an end that is certain.
 
 use std::{
-    collections::VecDeque,
     fs, io,
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
-    sync::{Arc, LazyLock, Mutex, PoisonError, mpsc},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -24,7 +23,7 @@ use crate::command;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How much of a long log is worth reading when something went wrong.
-const LINES_KEPT: usize = 200;
+const LINES_SHOWN: usize = 200;
 
 /// A server that is running. It is killed when this is dropped, and by the kernel when we are gone.
 #[derive(Debug)]
@@ -33,11 +32,11 @@ pub(crate) struct Process {
     log: Arc<Log>,
 }
 
-/// The last lines that a server wrote, over all the times that it was started.
+/// The lines that a server wrote, over all the times that it was started.
 #[derive(Debug)]
 pub(crate) struct Log {
     title: String,
-    lines: Mutex<VecDeque<String>>,
+    lines: Mutex<Vec<String>>,
 }
 
 impl Process {
@@ -135,6 +134,11 @@ impl Process {
         self.signal(Signal::SIGCONT)
     }
 
+    /// Its number in /proc.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended by itself.
     ///
     /// # Errors
@@ -184,17 +188,23 @@ impl Log {
 
     /// What it said last, to be read.
     pub(crate) fn evidence(&self) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        let lines = self.lines();
+        let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+        let text: String = last.iter().flat_map(|line| [line, "\n"]).collect();
         format!("--- the log of {}\n{text}", self.title)
     }
 
+    /// The first line of all that has this text in it.
+    pub(crate) fn find(&self, text: &str) -> Option<String> {
+        self.lines().iter().find(|line| line.contains(text)).cloned()
+    }
+
     fn add(&self, line: String) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LINES_KEPT {
-            lines.pop_front();
-        }
-        lines.push_back(line);
+        self.lines().push(line);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

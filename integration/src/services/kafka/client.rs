@@ -1,6 +1,7 @@
 //! What tests ask of brokers, as a client of theirs (librdkafka).
 
 use std::{
+    borrow::Cow,
     thread,
     time::{Duration, Instant},
 };
@@ -55,10 +56,18 @@ pub(crate) struct Message {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     /// What it says.
     pub(crate) payload: Vec<u8>,
-    /// Where it is.
+    /// The partition that it is in.
     pub(crate) partition: i32,
     /// Its place there.
     pub(crate) offset: i64,
+}
+
+impl Message {
+    /// A header as text; empty where it has none of that name.
+    pub(crate) fn header(&self, name: &str) -> Cow<'_, str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or(Cow::Borrowed(""), |(_, value)| String::from_utf8_lossy(value))
+    }
 }
 
 impl Kafka {
