@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     pin::pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// How often to look whether something that waits has become possible.
 const TICK: Duration = Duration::from_secs(1);
+/// So long the rings are left alone after they were read, unless they hold more: what a module call says in this time is read at once,
+/// and its caller wakes nobody up.
+const REST: Duration = Duration::from_millis(2);
 /// Memory for events that is kept; a burst may need more for a moment.
 const KEPT_EVENTS: usize = 256;
 
@@ -68,6 +71,8 @@ struct Daemon<W> {
     uncommitted: bool,
     /// The sensor has more that can be read at once.
     more: bool,
+    /// When it was read last.
+    read: Instant,
 }
 
 /// Watches until SIGTERM or SIGINT, or until there will never be anything again.
@@ -88,6 +93,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         events: Vec::new(),
         uncommitted: false,
         more: false,
+        read: Instant::now(),
     };
     daemon.started();
     give_back_memory();
@@ -99,7 +105,10 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
             .await
             .map_err(RunError::Loop)?
         {
-            Wake::Readable => daemon.cycle(),
+            Wake::Readable => {
+                daemon.rest();
+                daemon.cycle();
+            }
             Wake::Tick => daemon.tick(),
             Wake::Reload => daemon.reload(),
             Wake::Status => tracing::info!("{}", daemon.status()),
@@ -178,10 +187,20 @@ fn poll_rings(rings: &[AsyncFd<OwnedFd>; 2], context: &mut Context<'_>) -> Poll<
 }
 
 impl<W: Watch> Daemon<W> {
+    /// Sleeps, where the rings were read a moment ago. Not in the runtime, whose epoll every record of the kernel would wake up.
+    fn rest(&self) {
+        if !self.more
+            && let Some(rest) = REST.checked_sub(self.read.elapsed())
+        {
+            std::thread::sleep(rest);
+        }
+    }
+
     /// What the kernel has, into the spool.
     fn cycle(&mut self) {
         if !self.pipeline.is_stuck() {
             self.more = self.watch.read(self.pipeline.takes_bulk(), &mut self.events);
+            self.read = Instant::now();
             self.take();
         }
         self.commit();

@@ -1,12 +1,13 @@
 //! `cargo xtask bench delivery`: what it costs to bring records to Kafka.
 //!
-//! All subjects send the same records of 800 bytes to one broker, one after the other in one run: each is a message of its own (but for
+//! All subjects send the same records of about 800 bytes to one broker, one after the other in one run: each is a message of its own (but for
 //! the collector, whose messages have as many as its clients send at once), acknowledged by all replicas, idempotent, compressed
 //! with zstd. What is measured is the CPU time of the subject's own process, in user space and in the kernel, from when it is ready until
 //! the broker has everything. It depends on the machine, the ratios of one run do not.
 
 mod collector;
 mod figure;
+mod kmodtrail;
 mod librdkafka;
 mod print;
 mod records;
@@ -24,7 +25,6 @@ use clap::Args;
 
 use self::{figure::Figure, records::Records, subject::Subject};
 use crate::{
-    cache::Cache,
     command,
     kernels::Freshness,
     prepare,
@@ -53,7 +53,7 @@ pub(crate) struct DeliveryArguments {
 
 /// What each subject gets to work with.
 pub(super) struct Work<'a> {
-    cache: &'a Cache,
+    testbed: &'a Testbed,
     programs: &'a Programs,
     kafka: &'a Kafka,
     pki: &'a Pki,
@@ -88,23 +88,16 @@ pub(super) fn run(arguments: &DeliveryArguments) -> Result<()> {
     prepare::tools(&testbed)?;
     prepare::services(&testbed)?;
     let programs = Programs { producer: workspace::build_producer()?, rsyslog: rsyslog::prepare(testbed.cache())? };
-    let (pki, records) = (Arc::new(Pki::new()?), Records::new()?);
+    let (pki, records) = (Arc::new(Pki::new()?), Records::new(&testbed)?);
     let kafka = Kafka::start(testbed.cache(), &pki, &Setup::single())?;
-    let subjects = if arguments.subjects.is_empty() { Subject::PEERS } else { &arguments.subjects };
+    let subjects = if arguments.subjects.is_empty() { Subject::ALL } else { &arguments.subjects };
     let mut costs = Vec::new();
     for &subject in subjects {
         let topic = subject.name();
         kafka.create_topic(topic, 1, &[])?;
         let number = (arguments.records / subject.slowness()).max(1);
-        let work = Work {
-            cache: testbed.cache(),
-            programs: &programs,
-            kafka: &kafka,
-            pki: &pki,
-            records: &records,
-            topic,
-            number,
-        };
+        let work =
+            Work { testbed: &testbed, programs: &programs, kafka: &kafka, pki: &pki, records: &records, topic, number };
         let begun = Instant::now();
         match subject.measure(&work).with_context(|| format!("measuring {topic}")) {
             Ok(cost) => costs.push((subject, cost)),
@@ -118,7 +111,7 @@ pub(super) fn run(arguments: &DeliveryArguments) -> Result<()> {
     if arguments.json {
         print::json(&figures)?;
     } else {
-        print::table(&figures, figure::target(&costs));
+        print::table(&figures, figure::target(&costs), records.length());
     }
     let missed: Vec<_> = figures.iter().filter(|figure| figure.ok == Some(false)).map(Figure::shown).collect();
     if !missed.is_empty() {

@@ -1,6 +1,6 @@
 //! The daemon itself on this machine: a recording is in the place of the kernel, everything behind that is as it ships.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -70,7 +70,7 @@ impl Sink {
 
 impl Daemon {
     /// One that was never started. `sinks` is the configuration but for what says where the daemon's own files are; FOLDER in it is
-    /// the folder of [`Self::path`].
+    /// the folder of [`Self::path`]. More about the spool is said first: `spool.max_size = ...`.
     ///
     /// # Errors
     /// When the daemon does not build, or nothing can be recorded.
@@ -93,8 +93,8 @@ impl Daemon {
     /// When it can't be written.
     pub(crate) fn configure(&self, sinks: &str) -> Result<()> {
         let text = format!(
-            "[spool]\npath = \"FOLDER/spool\"\n[status]\nsocket = \"FOLDER/status.sock\"\n\
-             [dead_letters]\npath = \"FOLDER/dead-letters.jsonl\"\n{sinks}"
+            "spool.path = \"FOLDER/spool\"\nstatus.socket = \"FOLDER/status.sock\"\n\
+             dead_letters.path = \"FOLDER/dead-letters.jsonl\"\n{sinks}"
         );
         let text = text.replace("FOLDER", &self.folder.path().display().to_string());
         cache::write_atomically(&self.path("kmodtrail.toml"), &text)
@@ -141,15 +141,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts it and lets it come to the end of its recording, and so to its own.
+    /// Starts it and lets it come to the end of its recording, and so to its own. Gives the CPU time that this took.
     ///
     /// # Errors
-    /// When it does not end, or fails.
-    pub(crate) fn play(&mut self, times: u64) -> Result<()> {
+    /// When it can't be started.
+    pub(crate) fn play(&mut self, times: u64) -> Result<Duration> {
         self.launch(Play { rate: None, times })?;
-        self.running()?.wait_for_end()?;
+        let cpu = self.running()?.cpu_time_at_end()?;
         self.process = None;
-        Ok(())
+        Ok(cpu)
     }
 
     /// Runs another of the program's commands (`replay`) with its configuration, and returns what that prints.

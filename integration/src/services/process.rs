@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        signal::{self, Signal},
+        wait::{self, WaitPidFlag},
+    },
     unistd::{Pid, SysconfVar, sysconf},
 };
 
@@ -116,6 +119,19 @@ impl Process {
     pub(crate) fn wait_for_end(&mut self) -> Result<()> {
         let what = format!("the end of {}", self.log.title);
         wait_for(&what, || Ok((!self.is_running()?).then_some(())))
+    }
+
+    /// Waits until it ends by itself, and returns the CPU time that it took.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(crate) fn cpu_time_at_end(&mut self) -> Result<Duration> {
+        // not reaped yet, it still has its times
+        let pid = wait::Id::Pid(Pid::from_raw(self.child.id().cast_signed()));
+        wait::waitid(pid, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).context("waiting for a process")?;
+        let time = self.cpu_time()?;
+        self.wait_for_end()?;
+        Ok(time)
     }
 
     /// SIGSTOP: it keeps its connections and answers nothing.

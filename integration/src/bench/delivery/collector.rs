@@ -13,7 +13,7 @@ use crate::services::{
 /// `batch` records in each request, and so in each message.
 pub(super) fn measure(work: &Work<'_>, batch: usize) -> Result<Cost> {
     let pipeline = Pipeline::otlp().export_kafka(work.brokers(), work.topic);
-    let collector = Collector::start(work.cache, work.pki, &[pipeline])?;
+    let collector = Collector::start(work.testbed.cache(), work.pki, &[pipeline])?;
     let endpoint = collector.endpoint(0, Protocol::Grpc);
     let records: Vec<_> = work.records.take(work.number).collect();
     let requests = records.chunks(batch);

@@ -15,7 +15,7 @@ pub(super) fn json(figures: &[Figure]) -> Result<()> {
 }
 
 /// A row for what is measured, a column for each subject.
-pub(super) fn table(figures: &[Figure], target: Option<f64>) {
+pub(super) fn table(figures: &[Figure], target: Option<f64>, length: usize) {
     let value = |subject| {
         let figure = figures.iter().find(|figure| figure.subject == subject);
         figure.map_or("-".to_owned(), |figure| format!("{:.2}", figure.value))
@@ -27,12 +27,12 @@ pub(super) fn table(figures: &[Figure], target: Option<f64>) {
     };
     let target = target.map_or(String::new(), |target| format!("<= {target:.2}"));
     let ours = ["kmodtrail".to_owned(), "target".to_owned(), "ok".to_owned()];
-    let peers = Subject::PEERS.iter();
+    let peers = Subject::peers().iter();
     row("", ours.into_iter().chain(peers.clone().map(|peer| peer.name().to_owned())));
     let ours = [value(Subject::Kmodtrail), target, ok.to_owned()];
     row("its own CPU seconds, for a million records", ours.into_iter().chain(peers.map(|&peer| value(peer))));
     println!(
-        "\nRecords of 800 bytes, acks=all, idempotent, zstd. collector-N takes and sends N records at once, the others one."
+        "\nRecords of {length} bytes, acks=all, idempotent, zstd. collector-N takes and sends N records at once, the others one."
     );
 }
 

@@ -1,8 +1,8 @@
 //! Who delivers.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::{Cost, Work, collector, librdkafka, rsyslog};
+use super::{Cost, Work, collector, kmodtrail, librdkafka, rsyslog};
 
 /// A way to bring records to Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,8 +27,9 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// All but ours.
-    pub(super) const PEERS: &'static [Self] = &[
+    /// All of them; ours is the first.
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Kmodtrail,
         Self::Librdkafka,
         Self::RsyslogMemory,
         Self::RsyslogDisk,
@@ -36,6 +37,11 @@ impl Subject {
         Self::Collector100,
         Self::Collector1,
     ];
+
+    /// All but ours.
+    pub(super) fn peers() -> &'static [Self] {
+        &Self::ALL[1..]
+    }
 
     /// What it is called, in JSON and as a topic.
     pub(super) const fn name(self) -> &'static str {
@@ -61,7 +67,7 @@ impl Subject {
     /// When it does not.
     pub(super) fn measure(self, work: &Work<'_>) -> Result<Cost> {
         match self {
-            Self::Kmodtrail => bail!("kmodtrail has no sink for Kafka yet"),
+            Self::Kmodtrail => kmodtrail::measure(work),
             Self::Librdkafka => librdkafka::measure(work),
             Self::RsyslogMemory => rsyslog::measure(work, rsyslog::Queue::Memory),
             Self::RsyslogDisk => rsyslog::measure(work, rsyslog::Queue::Disk),
