@@ -1,13 +1,13 @@
 //! From a record to a wire format: one file per format, no I/O.
 
-mod json;
+pub mod json;
 pub mod otlp_json;
 pub mod otlp_proto;
 pub mod terminal;
 
 use std::sync::Arc;
 
-use self::otlp_json::OtlpJson;
+use self::{json::Json, otlp_json::OtlpJson};
 use crate::{config::Encoding, record::Record};
 
 /// Makes messages of one encoding.
@@ -18,7 +18,7 @@ pub enum Encoder {
     /// OTLP/protobuf.
     OtlpProto,
     /// Flat JSON.
-    Json,
+    Json(Json),
 }
 
 impl From<Encoding> for Encoder {
@@ -26,7 +26,7 @@ impl From<Encoding> for Encoder {
         match encoding {
             Encoding::OtlpJson => Self::OtlpJson(OtlpJson::default()),
             Encoding::OtlpProto => Self::OtlpProto,
-            Encoding::Json => Self::Json,
+            Encoding::Json => Self::Json(Json::default()),
         }
     }
 }
@@ -38,7 +38,7 @@ impl Encoder {
         match self {
             Self::OtlpJson(encoder) => encoder.encode(resource, record, out),
             Self::OtlpProto => otlp_proto::request(resource, [record.bytes], out),
-            Self::Json => json::encode(resource, record, out),
+            Self::Json(encoder) => encoder.encode(resource, record, out),
         }
     }
 
@@ -47,7 +47,7 @@ impl Encoder {
     pub const fn content_type(&self) -> &'static str {
         match self {
             Self::OtlpProto => otlp_proto::CONTENT_TYPE,
-            Self::OtlpJson(_) | Self::Json => "application/json",
+            Self::OtlpJson(_) | Self::Json(_) => "application/json",
         }
     }
 }

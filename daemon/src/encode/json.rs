@@ -5,15 +5,66 @@
 
 use std::{
     io::Write as _,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use humantime::format_rfc3339_nanos;
 
 use super::otlp_json::{hex, number, raw, string};
-use crate::record::{Record, Value, resource_attributes};
+use crate::record::{KeyValue, Record, Value, resource_attributes};
 
-pub(super) fn encode(resource: &[u8], record: &Record<'_>, out: &mut Vec<u8>) {
+/// See the module. What is the same for all records of a resource is encoded once.
+#[derive(Debug, Default)]
+pub struct Json(Option<OfResource>);
+
+/// What a resource says.
+#[derive(Debug)]
+struct OfResource {
+    resource: Arc<[u8]>,
+    /// Its attributes' names.
+    names: Vec<Box<str>>,
+    /// All of its attributes, as members.
+    members: Vec<u8>,
+}
+
+impl OfResource {
+    fn new(resource: &Arc<[u8]>) -> Self {
+        let mut all = Vec::new();
+        members(&mut all, resource_attributes(resource));
+        let names = resource_attributes(resource).map(|(name, _)| name.into()).collect();
+        Self { resource: Arc::clone(resource), names, members: all }
+    }
+
+    /// A record has an attribute of the same name.
+    fn is_overridden(&self, record: &Record<'_>) -> bool {
+        let mut attributes = record.attributes();
+        let of_record = std::iter::from_fn(|| attributes.next_encoded()).filter_map(KeyValue::leading_name);
+        of_record.into_iter().any(|name| self.names.iter().any(|other| other.as_bytes() == name))
+    }
+}
+
+impl Json {
+    /// Appends one object.
+    pub fn encode(&mut self, resource: &Arc<[u8]>, record: &Record<'_>, out: &mut Vec<u8>) {
+        let known = self.0.take().filter(|known| Arc::ptr_eq(&known.resource, resource));
+        let known = self.0.insert(known.unwrap_or_else(|| OfResource::new(resource)));
+        // JSON is no longer than protobuf by much
+        out.reserve(2 * record.bytes.len());
+        begin(record, out);
+        if known.is_overridden(record) {
+            // what a record says of itself comes before what all of this host's say
+            members(out, resource_attributes(resource).filter(|(name, _)| record.get(name).is_none()));
+        } else {
+            out.extend_from_slice(&known.members);
+        }
+        members(out, record.attributes());
+        raw(out, "}");
+    }
+}
+
+/// What is no attribute.
+fn begin(record: &Record<'_>, out: &mut Vec<u8>) {
     let [time, observed] = [record.time, record.observed]
         .map(|nanoseconds| format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)));
     write!(out, r#"{{"@timestamp":"{time}","observed_timestamp":"{observed}","severity_number":"#)
@@ -35,10 +86,6 @@ pub(super) fn encode(resource: &[u8], record: &Record<'_>, out: &mut Vec<u8>) {
         hex(out, record.span_id);
         raw(out, r#"""#);
     }
-    // what a record says of itself comes before what all of this host's say
-    let of_resource = resource_attributes(resource).filter(|(name, _)| record.get(name).is_none());
-    members(out, of_resource.chain(record.attributes()));
-    raw(out, "}");
 }
 
 /// Members behind others.
@@ -104,7 +151,7 @@ mod tests {
         let mut bytes = Vec::new();
         record::Writer::default().write(event, &mut bytes);
         let mut out = Vec::new();
-        encode(&resource, &Record::parse(&bytes).expect("we wrote it"), &mut out);
+        Json::default().encode(&resource, &Record::parse(&bytes).expect("we wrote it"), &mut out);
         assert!(!out.contains(&b'\n'), "one line");
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         assert_eq!(text.matches(r#""service.version":"#).count(), 1, "no member is there twice: {text}");
