@@ -286,6 +286,7 @@ impl Daemon {
         let process = format!("/proc/{}", self.running()?.id());
         let mut places = vec![("its status".to_owned(), self.status()?.to_string().into_bytes())];
         places.push(("its status for people".to_owned(), self.said(&[])?.into_bytes()));
+        places.push(("what is wrong with its configuration".to_owned(), self.ask("check", &[])?.into_bytes()));
         let files = fs::read_dir(self.folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         let files = files.into_iter().filter(|path| path.is_file());
         for file in files.chain(["cmdline", "environ"].map(|name| PathBuf::from(format!("{process}/{name}")))) {

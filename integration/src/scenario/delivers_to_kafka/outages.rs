@@ -2,12 +2,12 @@
 
 use anyhow::{Result, ensure};
 
-use super::sinks::{BESIDE, KafkaSink, configuration, expect_all_once};
+use super::sinks::{BESIDE, KafkaSink, configuration, expect_all};
 use crate::{
     scenario::Host,
     services::{
         daemon::{Daemon, Play, Sink},
-        kafka::{self, Kafka, Login, Setup},
+        kafka::{self, Login, Setup},
     },
 };
 
@@ -17,7 +17,12 @@ const LOAD: Play = Play::for_ever(400);
 /// The leader is killed, and later two of three.
 pub(super) fn outlives_dead_brokers(host: &Host<'_>) -> Result<()> {
     let name = "dead-brokers";
-    let (mut kafka, mut daemon, sink) = cluster(host, name)?;
+    let mut kafka = host.kafka(&Setup::cluster())?;
+    kafka.create_topic(name, 1, &[])?;
+    let sinks = [KafkaSink::new(host, &kafka, name, Login::Anonymous)];
+    let mut daemon = host.daemon(&configuration(&sinks))?;
+    daemon.start(LOAD)?;
+    expect_deliveries(&daemon, name)?;
     let first = kafka.leader(name)?;
     kafka.kill(first)?;
     expect_deliveries(&daemon, name)?;
@@ -34,13 +39,22 @@ pub(super) fn outlives_dead_brokers(host: &Host<'_>) -> Result<()> {
     // neither serves before the other is there
     kafka.start_together(&[second, third])?;
     expect_caught_up(&daemon, name)?;
-    expect_all_once(&mut daemon, &kafka, &[sink])
+    expect_all(&mut daemon, &kafka, &sinks)
 }
 
-/// The leader hangs and goes on, and all nodes restart one after the other.
+/// The leader hangs and goes on, all nodes restart one after the other, too few replicas are left for one of two topics, and then for both.
 pub(super) fn outlives_restarts(host: &Host<'_>) -> Result<()> {
-    let name = "restarts";
-    let (mut kafka, mut daemon, sink) = cluster(host, name)?;
+    let (name, strict) = ("restarts", "restarts-strict");
+    let mut kafka = host.kafka(&Setup::cluster())?;
+    kafka.create_topic(name, 1, &[])?;
+    kafka.create_topic(strict, 1, &[("min.insync.replicas", "3")])?;
+    let sink = |name| KafkaSink::new(host, &kafka, name, Login::Anonymous);
+    // What was stored when a replica went missing is refused after that, and sent again by a new producer.
+    let sinks = [sink(name), sink(strict).may_repeat()];
+    let mut daemon = host.daemon(&configuration(&sinks))?;
+    daemon.start(LOAD)?;
+    expect_deliveries(&daemon, name)?;
+
     let hanging = kafka.leader(name)?;
     kafka.pause(hanging)?;
     let pending = |sink: &Sink| sink.count("pending") > 500;
@@ -50,8 +64,28 @@ pub(super) fn outlives_restarts(host: &Host<'_>) -> Result<()> {
     expect_caught_up(&daemon, name)?;
     kafka.wait_for_replicas(name, 3)?;
     kafka.rolling_restart(name)?;
+
+    let leader = kafka.leader(strict)?;
+    let follower = (1..=3).find(|node| *node != leader).unwrap_or_default();
+    kafka.kill(follower)?;
+    let told = |sink: &Sink| sink.trouble().contains("Not enough in-sync replicas");
+    let told = daemon.wait_for_sink(strict, "too few replicas", told)?;
+    expect_nothing_but_waiting(&daemon, strict, &told)?;
     expect_caught_up(&daemon, name)?;
-    expect_all_once(&mut daemon, &kafka, &[sink])
+    kafka.start_again(follower)?;
+    expect_caught_up(&daemon, strict)?;
+    kafka.wait_for_replicas(name, 3)?;
+
+    let leader = kafka.leader(name)?;
+    let followers: Vec<_> = (1..=3).filter(|node| *node != leader).collect();
+    followers.iter().try_for_each(|&node| kafka.kill(node))?;
+    let told = daemon.wait_for_sink(name, "trouble", |sink| !sink.trouble().is_empty())?;
+    expect_nothing_but_waiting(&daemon, name, &told)?;
+    kafka.start_together(&followers)?;
+    for name in [name, strict] {
+        expect_caught_up(&daemon, name)?;
+    }
+    expect_all(&mut daemon, &kafka, &sinks)
 }
 
 /// The broker ends because its disk is full, and starts on a larger one; then a quota holds the sink back until it is lifted.
@@ -62,8 +96,8 @@ pub(super) fn waits_for_room_and_quota(host: &Host<'_>) -> Result<()> {
     kafka.create_topic(name, 1, &[])?;
     kafka.create_topic("filler", 1, &[])?;
     // with small requests the quota's effect ends soon after its end
-    let sink = KafkaSink::new(host, &kafka, name, Login::Anonymous).set("batch_size", "64KiB");
-    let mut daemon = host.daemon(&configuration(&[sink.clone()]))?;
+    let sinks = [KafkaSink::new(host, &kafka, name, Login::Anonymous).set("batch_size", "64KiB")];
+    let mut daemon = host.daemon(&configuration(&sinks))?;
     daemon.start(LOAD)?;
     expect_deliveries(&daemon, name)?;
 
@@ -82,18 +116,7 @@ pub(super) fn waits_for_room_and_quota(host: &Host<'_>) -> Result<()> {
     expect_file_is_up_to_date(&daemon)?;
     kafka.unlimit_producer("kmodtrail")?;
     expect_caught_up(&daemon, name)?;
-    expect_all_once(&mut daemon, &kafka, &[sink])
-}
-
-/// Three nodes, a topic, and a daemon that delivers.
-fn cluster(host: &Host<'_>, name: &str) -> Result<(Kafka, Daemon, KafkaSink)> {
-    let kafka = host.kafka(&Setup::cluster())?;
-    kafka.create_topic(name, 1, &[])?;
-    let sink = KafkaSink::new(host, &kafka, name, Login::Anonymous);
-    let mut daemon = host.daemon(&configuration(&[sink.clone()]))?;
-    daemon.start(LOAD)?;
-    expect_deliveries(&daemon, name)?;
-    Ok((kafka, daemon, sink))
+    expect_all(&mut daemon, &kafka, &sinks)
 }
 
 fn expect_deliveries(daemon: &Daemon, name: &str) -> Result<()> {

@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::sinks::{BESIDE, FILE, KafkaSink, UID, configuration, expect_all_once, expect_once, ids_beside};
+use super::sinks::{BESIDE, FILE, KafkaSink, UID, configuration, expect_all, expect_once, ids_beside};
 use crate::{
     records::Records,
     scenario::Host,
     services::{
         daemon::{Daemon, Play, Sink},
-        kafka::{ALICE, BOB, Kafka, Listener, Login, Mechanism},
+        kafka::{ALICE, BOB, Listener, Login, Mechanism},
     },
 };
 
@@ -86,7 +86,7 @@ pub(super) fn heal(host: &Host<'_>) -> Result<()> {
         expect_healed(&daemon, sink.name())?;
     }
     daemon.expect_no_secret(&[GUESSED, ALICE.password, BOB.password])?;
-    expect_all_once(&mut daemon, &kafka, &sinks(&right))
+    expect_all(&mut daemon, &kafka, &sinks(&right))
 }
 
 /// It has trouble, and keeps everything.
