@@ -77,11 +77,21 @@ impl Kafka {
         Ok(Self { nodes, distribution, pki })
     }
 
-    /// All nodes at once: none serves before most of them are there.
+    /// All nodes at once.
     fn start_all(&mut self) -> Result<()> {
+        let all: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+        self.start_together(&all)
+    }
+
+    /// As [`Self::start_again`], nodes of which none serves before most of the cluster is there.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn start_together(&mut self, nodes: &[i32]) -> Result<()> {
         let distribution = &self.distribution;
         thread::scope(|scope| {
-            let starts = self.nodes.iter_mut().map(|node| scope.spawn(|| node.start(distribution.java())));
+            let chosen = self.nodes.iter_mut().filter(|node| nodes.contains(&node.id));
+            let starts = chosen.map(|node| scope.spawn(|| node.start(distribution.java())));
             let starts: Vec<_> = starts.collect();
             let mut ends = starts.into_iter().map(thread::ScopedJoinHandle::join);
             ends.try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow!("starting Kafka panicked"))))
@@ -221,7 +231,7 @@ impl Kafka {
     pub(crate) fn allow_to_write(&self, user: User, topic: &str) -> Result<()> {
         let user = format!("User:{}", user.name);
         let what = ["--add", "--allow-principal", &user, "--producer", "--topic", topic];
-        self.administrate("kafka.admin.AclCommand", &what)
+        self.administrate("org.apache.kafka.tools.AclCommand", &what)
     }
 
     fn configure(&self, kind: &str, name: &str, change: &[&str]) -> Result<()> {

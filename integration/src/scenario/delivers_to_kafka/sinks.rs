@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     scenario::Host,
@@ -26,12 +26,13 @@ pub(super) const UID: &str = "log.record.uid";
 pub(super) struct KafkaSink {
     name: String,
     settings: BTreeMap<&'static str, String>,
+    may_repeat: bool,
 }
 
 impl KafkaSink {
     /// One that comes into these brokers. Its secret, where it has one, is the credential of its name.
     pub(super) fn new(host: &Host<'_>, kafka: &Kafka, name: &str, login: Login) -> Self {
-        let sink = Self { name: name.to_owned(), settings: BTreeMap::new() };
+        let sink = Self { name: name.to_owned(), settings: BTreeMap::new(), may_repeat: false };
         let listener = login.listener();
         let sink = sink.set("type", "kafka").set("topic", name).set("encoding", "json").brokers(kafka, listener);
         let pki = host.pki();
@@ -78,6 +79,11 @@ impl KafkaSink {
         self.raw("brokers", format!("{:?}", brokers.split(',').collect::<Vec<_>>()))
     }
 
+    /// A record may be in its topic more than once.
+    pub(super) fn may_repeat(self) -> Self {
+        Self { may_repeat: true, ..self }
+    }
+
     /// Its table in the configuration.
     pub(super) fn table(&self) -> String {
         let settings = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
@@ -101,8 +107,8 @@ pub(super) fn configuration(sinks: &[KafkaSink]) -> String {
     text
 }
 
-/// Ends the load, and expects in each sink's topic what is in the file: each record, once.
-pub(super) fn expect_all_once(daemon: &mut Daemon, kafka: &Kafka, sinks: &[KafkaSink]) -> Result<()> {
+/// Ends the load, and expects in each sink's topic what is in the file: each record, once unless [`KafkaSink::may_repeat`].
+pub(super) fn expect_all(daemon: &mut Daemon, kafka: &Kafka, sinks: &[KafkaSink]) -> Result<()> {
     let ledgers = daemon.settle()?;
     let beside = &ledgers[BESIDE];
     for sink in sinks {
@@ -115,10 +121,23 @@ pub(super) fn expect_all_once(daemon: &mut Daemon, kafka: &Kafka, sinks: &[Kafka
     }
     let expected = ids_beside(daemon)?;
     for sink in sinks {
-        expect_once(&kafka.read(sink.name())?, &expected)
-            .map_err(|error| error.context(format!("in the topic {}", sink.name())))?;
+        let mut messages = kafka.read(sink.name())?;
+        if sink.may_repeat {
+            messages = without_repetitions(messages)?;
+        }
+        expect_once(&messages, &expected).with_context(|| format!("in the topic {}", sink.name()))?;
     }
     Ok(())
+}
+
+/// The first message of each record. Those that follow must say the same.
+fn without_repetitions(messages: Vec<Message>) -> Result<Vec<Message>> {
+    let mut by_id: BTreeMap<String, Message> = BTreeMap::new();
+    for message in messages {
+        let first = by_id.entry(message.header(UID).into_owned()).or_insert_with(|| message.clone());
+        ensure!(first.payload == message.payload, "two messages of one record: {first:?} and {message:?}");
+    }
+    Ok(by_id.into_values().collect())
 }
 
 /// The ids of all records: those in the file.
