@@ -130,7 +130,11 @@ impl Daemon {
         })
     }
 
-    fn launch(&mut self, play: Play) -> Result<()> {
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(crate) fn launch(&mut self, play: Play) -> Result<()> {
         let mut command = self.command("run");
         command.arg("--play").arg(&self.recording).args(["--times", &play.times.to_string()]);
         if let Some(rate) = play.rate {
@@ -291,6 +295,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Adds a file of configuration beside the one of [`Self::configure`].
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn drop_in(&self, name: &str, text: &str) -> Result<()> {
+        let folder = self.path("conf.d");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        cache::write_atomically(&folder.join(name), text)
     }
 
     fn command(&self, subcommand: &str) -> Command {

@@ -1,0 +1,5 @@
+//! The daemon and those who take OTLP.
+
+use super::HostScenario;
+
+pub(super) const SCENARIOS: &[HostScenario] = &[];
