@@ -11,6 +11,7 @@ mod coverage;
 mod delivers;
 mod delivers_by_otlp;
 mod delivers_to_kafka;
+mod disks;
 mod everything;
 mod floods;
 mod guests;
@@ -114,6 +115,7 @@ pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
         delivers::SCENARIOS,
         delivers_by_otlp::SCENARIOS,
         killed::SCENARIOS,
+        disks::SCENARIOS,
         reloads::SCENARIOS,
         delivers_to_kafka::SCENARIOS,
     ];

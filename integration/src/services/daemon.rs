@@ -56,6 +56,11 @@ impl Sink {
         reasons.into_iter().flatten().filter_map(|dropped| dropped["count"].as_u64()).sum()
     }
 
+    /// Why they were: `refused`.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.0["ledger"]["dropped"].as_array().into_iter().flatten().filter_map(|dropped| dropped["reason"].as_str())
+    }
+
     /// What is wrong with its far side, in the words of the one who knows; empty where nothing is.
     pub(crate) fn trouble(&self) -> &str {
         self.0["trouble"].as_str().unwrap_or_default()
@@ -169,7 +174,15 @@ impl Daemon {
     /// # Errors
     /// When the daemon does not answer.
     pub(crate) fn status(&self) -> Result<Value> {
-        serde_json::from_str(&self.ask("status", &["--json"])?).context("its status is no JSON")
+        serde_json::from_str(&self.said(&["--json"])?).context("its status is no JSON")
+    }
+
+    /// What `kmodtrail status` prints. Its exit status only says whether a sink has trouble.
+    fn said(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command("status").args(arguments).output().context("starting kmodtrail status")?;
+        let (said, error) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr));
+        ensure!(!said.is_empty(), "kmodtrail status ends with {} and says: {error}", output.status);
+        Ok(said)
     }
 
     /// What it says of one sink.
@@ -281,7 +294,7 @@ impl Daemon {
     pub(crate) fn expect_no_secret(&mut self, secrets: &[&str]) -> Result<()> {
         let process = format!("/proc/{}", self.running()?.id());
         let mut places = vec![("its status".to_owned(), self.status()?.to_string().into_bytes())];
-        places.push(("its status for people".to_owned(), self.ask("status", &[])?.into_bytes()));
+        places.push(("its status for people".to_owned(), self.said(&[])?.into_bytes()));
         let files = fs::read_dir(self.folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         let files = files.into_iter().filter(|path| path.is_file());
         for file in files.chain(["cmdline", "environ"].map(|name| PathBuf::from(format!("{process}/{name}")))) {

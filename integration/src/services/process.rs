@@ -175,15 +175,6 @@ impl Process {
         Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
     }
 
-    /// What /proc shows to everybody of how it was started.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub(crate) fn command_line(&self) -> Result<String> {
-        let path = format!("/proc/{}/cmdline", self.child.id());
-        Ok(String::from_utf8_lossy(&fs::read(&path).with_context(|| format!("reading {path}"))?).into_owned())
-    }
-
     /// Any signal.
     ///
     /// # Errors
