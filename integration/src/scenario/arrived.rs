@@ -5,7 +5,7 @@ use std::{
     fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{ErrorKind, Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,38 +23,37 @@ use crate::{
 
 /// The records of a far side, read as they come.
 pub(super) struct Arrived<'a> {
-    source: Source<'a>,
-    /// So far it has been read: bytes of a file, records of a server.
-    read: usize,
+    places: Vec<Place<'a>>,
     /// What each record says, by its id.
     records: BTreeMap<String, u64>,
     again: usize,
 }
 
-enum Source<'a> {
+/// Where they come, and how many bytes of a file, or records of a server, have been read.
+enum Place<'a> {
     /// Requests of OTLP/JSON, a line each.
-    Lines(PathBuf),
-    Server(&'a ScriptedServer),
+    Lines(PathBuf, usize),
+    Server(&'a ScriptedServer, usize),
 }
 
 impl<'a> Arrived<'a> {
     /// In the file of a file sink, in the daemon's folder.
     pub(super) fn in_file(daemon: &Daemon, name: &str) -> Self {
-        Self::new(Source::Lines(daemon.path(name)))
+        Self::new(vec![Place::Lines(daemon.path(name), 0)])
     }
 
-    /// In the file that a collector's pipeline ends in.
-    pub(super) fn at_collector(collector: &Collector, pipeline: usize) -> Self {
-        Self::new(Source::Lines(collector.file(pipeline)))
+    /// In the files that these pipelines of a collector end in.
+    pub(super) fn at_collector(collector: &Collector, pipelines: &[usize]) -> Self {
+        Self::new(pipelines.iter().map(|pipeline| Place::Lines(collector.file(*pipeline), 0)).collect())
     }
 
     /// What a scripted server has accepted.
     pub(super) fn at_server(server: &'a ScriptedServer) -> Self {
-        Self::new(Source::Server(server))
+        Self::new(vec![Place::Server(server, 0)])
     }
 
-    fn new(source: Source<'a>) -> Self {
-        Self { source, read: 0, records: BTreeMap::new(), again: 0 }
+    fn new(places: Vec<Place<'a>>) -> Self {
+        Self { places, records: BTreeMap::new(), again: 0 }
     }
 
     /// Reads what came since the last time.
@@ -62,20 +61,23 @@ impl<'a> Arrived<'a> {
     /// # Errors
     /// When it can't be read, what was there is gone, or two records with one id are not the same.
     pub(super) fn look(&mut self) -> Result<&Self> {
-        match &self.source {
-            Source::Lines(path) => {
-                let path = path.clone();
-                let text = appended(&path, self.read).with_context(|| format!("reading {}", path.display()))?;
-                Records::parse(&text)?.iter().try_for_each(|record| self.add(record))?;
-                self.read += text.len();
-            }
-            Source::Server(server) => {
-                let records = server.accepted_since(self.read);
-                let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
-                Records::parse(&request.to_string())?.iter().try_for_each(|record| self.add(record))?;
-                self.read += records.len();
+        let mut come = Vec::new();
+        for place in &mut self.places {
+            match place {
+                Place::Lines(path, read) => {
+                    let text = appended(path, *read).with_context(|| format!("reading {}", path.display()))?;
+                    *read += text.len();
+                    come.push(Records::parse(&text)?);
+                }
+                Place::Server(server, read) => {
+                    let records = server.accepted_since(*read);
+                    *read += records.len();
+                    let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
+                    come.push(Records::parse(&request.to_string())?);
+                }
             }
         }
+        come.iter().flat_map(Records::iter).try_for_each(|record| self.add(record))?;
         Ok(self)
     }
 
@@ -86,12 +88,9 @@ impl<'a> Arrived<'a> {
         (event, body, severity, severity_number, time, observed, trace_id).hash(&mut hasher);
         attributes.iter().for_each(|(name, value)| (name, value.to_string()).hash(&mut hasher));
         let content = hasher.finish();
-        match self.records.insert(uid, content) {
-            Some(before) => {
-                ensure!(before == content, "two records have one id, and one of them is\n{record}");
-                self.again += 1;
-            }
-            None => {}
+        if let Some(before) = self.records.insert(uid, content) {
+            ensure!(before == content, "two records have one id, and one of them is\n{record}");
+            self.again += 1;
         }
         Ok(())
     }
@@ -138,12 +137,13 @@ impl<'a> Arrived<'a> {
 }
 
 /// Starts the daemon that has been stopped or killed, with next to nothing new for it, lets it deliver what waits, holds its ledger
-/// against what arrived, and stops it: every record that it saw is on the far side of each of these sinks, or dropped.
+/// against what arrived, and stops it: every record that it saw is on the far side of each of these sinks, or dropped. Those that were
+/// refused have been sent again by then.
 ///
 /// # Errors
 /// When it never is so, with the ledger.
 pub(super) fn settle(daemon: &mut Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<()> {
-    daemon.start(Play::for_ever(1))?;
+    daemon.start(Play::QUIETLY)?;
     settle_running(daemon, sinks)?;
     daemon.stop()?;
     sinks.iter_mut().try_for_each(|(_, arrived)| arrived.look().map(drop))
@@ -157,16 +157,17 @@ pub(super) fn settle_running(daemon: &Daemon, sinks: &mut [(&str, &mut Arrived<'
     let mut state = String::new();
     let settled = wait_for("a ledger that says what arrived", || {
         state.clear();
+        let before = daemon.sinks()?;
+        sinks.iter_mut().try_for_each(|(_, arrived)| arrived.look().map(drop))?;
+        let after = daemon.sinks()?;
         let mut settled = true;
-        for (name, arrived) in &mut *sinks {
-            let before = daemon.sink(name)?;
-            arrived.look()?;
-            let ledger = daemon.sink(name)?;
+        for (name, arrived) in &*sinks {
+            let ledger = &after[*name];
             ensure!(ledger.is_balanced(), "the ledger is not balanced: {ledger:?}");
             state += &format!("{} arrived, and {name} says {ledger:?}\n", arrived.len());
-            settled &= before.count("seen") == ledger.count("seen")
+            settled &= before[*name].count("seen") == ledger.count("seen")
                 && ledger.count("pending") == 0
-                && ledger.count("delivered") == arrived.len() as u64;
+                && ledger.count("delivered") + ledger.refused() == arrived.len() as u64;
         }
         Ok(settled.then_some(()))
     });
@@ -182,7 +183,7 @@ pub(super) fn expect_no_less(before: &Sink, after: &Sink) -> Result<()> {
 }
 
 /// The whole lines of a file behind its first bytes.
-fn appended(path: &PathBuf, first: usize) -> Result<String> {
+fn appended(path: &Path, first: usize) -> Result<String> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && first == 0 => return Ok(String::new()),
         file => file?,

@@ -48,7 +48,7 @@ fn drops_on_a_full_disk(host: &Host<'_>) -> Result<()> {
     let disk = Disk::new(Some(4 << 20))?;
     let mut collector = host.collector(&[Pipeline::otlp()])?;
     let mut daemon = daemon(host, &collector, disk.path(), "when_full = \"drop_oldest\"")?;
-    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, 0));
+    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, &[0]));
     collector.stop()?;
     daemon.start(Play::for_ever(RATE))?;
     daemon.wait_for_sink("collector", "records that are dropped", |sink| sink.dropped() > 1000)?;
@@ -57,7 +57,7 @@ fn drops_on_a_full_disk(host: &Host<'_>) -> Result<()> {
     collector.start_again()?;
     daemon.wait_for_sink("collector", "the end of its trouble", |sink| sink.trouble().is_empty())?;
     daemon.stop()?;
-    daemon.start(Play::for_ever(1))?;
+    daemon.start(Play::QUIETLY)?;
     settle_running(&daemon, &mut [("out", &mut out), ("collector", &mut far)])?;
     let (all, some) = (daemon.sink("out")?, daemon.sink("collector")?);
     daemon.stop()?;
@@ -85,7 +85,7 @@ fn waits(host: &Host<'_>, policy: &str) -> Result<()> {
     let disk = Disk::new(Some(4 << 20))?;
     let collector = host.collector(&[Pipeline::otlp()])?;
     let mut daemon = daemon(host, &collector, disk.path(), &format!("when_full = {policy:?}"))?;
-    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, 0));
+    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, &[0]));
     daemon.start(Play::for_ever(RATE))?;
     daemon.wait_for_sink("collector", "records", |sink| sink.count("delivered") > 100)?;
     let hog = disk.path().join("hog");
@@ -108,7 +108,7 @@ fn on_a_broken_disk(host: &Host<'_>) -> Result<()> {
     let disk = BreakableDisk::new("64M")?;
     let collector = host.collector(&[Pipeline::otlp()])?;
     let mut daemon = daemon(host, &collector, disk.path(), "fsync = \"always\"")?;
-    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, 0));
+    let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, &[0]));
     daemon.start(Play::for_ever(RATE))?;
     daemon.wait_for_sink("collector", "records", |sink| sink.count("delivered") > 100)?;
     disk.break_down()?;

@@ -54,7 +54,7 @@ fn is_killed_at_random(host: &Host<'_>, rounds: usize, mut dice: Dice) -> Result
         collector.endpoint(0, Grpc)
     ))?;
     let mut out = Arrived::in_file(&daemon, "events.jsonl");
-    let mut far = Arrived::at_collector(&collector, 0);
+    let mut far = Arrived::at_collector(&collector, &[0]);
     let mut known: Option<[Sink; 2]> = None;
     for round in 0..rounds {
         let killed = || format!("killed {round} times");

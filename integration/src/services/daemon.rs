@@ -56,6 +56,12 @@ impl Sink {
         reasons.into_iter().flatten().filter_map(|dropped| dropped["count"].as_u64()).sum()
     }
 
+    /// Those of them that became dead letters.
+    pub(crate) fn refused(&self) -> u64 {
+        let reasons = self.0["ledger"]["dropped"].as_array().into_iter().flatten();
+        reasons.filter(|dropped| dropped["reason"] == "refused").filter_map(|dropped| dropped["count"].as_u64()).sum()
+    }
+
     /// Why they were: `refused`.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = &str> {
         self.0["ledger"]["dropped"].as_array().into_iter().flatten().filter_map(|dropped| dropped["reason"].as_str())
