@@ -37,7 +37,7 @@ impl Play {
     }
 
     /// So slowly that between two records there is time to look at everything.
-    const QUIETLY: Self = Self::for_ever(1);
+    pub(crate) const QUIETLY: Self = Self::for_ever(1);
 }
 
 /// What its status says of a sink.
