@@ -4,21 +4,26 @@
 //! with each kernel; a [`HostScenario`] needs none. To add one, write a function in a file of `scenario/` and put a line into that
 //! file's table.
 
+mod arrived;
 mod clocks;
 mod collector;
 mod coverage;
 mod delivers;
+mod delivers_by_otlp;
 mod delivers_to_kafka;
+mod disks;
 mod everything;
 mod floods;
 mod guests;
 mod host;
 mod hostile_names;
 mod kafka;
+mod killed;
 mod loads;
 mod missed_returns;
 mod process_is_gone;
 mod refuses_clearly;
+mod reloads;
 mod requests;
 mod scripted_server;
 mod service;
@@ -108,6 +113,10 @@ pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
         collector::SCENARIOS,
         scripted_server::SCENARIOS,
         delivers::SCENARIOS,
+        delivers_by_otlp::SCENARIOS,
+        killed::SCENARIOS,
+        disks::SCENARIOS,
+        reloads::SCENARIOS,
         delivers_to_kafka::SCENARIOS,
     ];
     FAMILIES.iter().copied().flatten()

@@ -11,6 +11,7 @@ pub(crate) mod otlp;
 pub(crate) mod pki;
 pub(crate) mod ports;
 mod process;
+pub(crate) mod zram;
 
 use std::{
     sync::LazyLock,

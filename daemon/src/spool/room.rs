@@ -91,11 +91,12 @@ impl Writer {
         if self.holds_back(lane) {
             return Freed::HeldBack;
         }
-        if self.drop_oldest(classify) { Freed::Something } else { Freed::Nothing }
+        if self.drop_oldest(classify).is_some() { Freed::Something } else { Freed::Nothing }
     }
 
-    /// The disk is full. Others may be filling it: only one segment is dropped for a commit.
-    pub(super) fn make_room_on_disk(&mut self, lane: Lane, classify: &dyn Classify, may_drop: &mut bool) -> Freed {
+    /// The disk is full. Others may be filling it: of what there is no more bytes are dropped than are to come, which `wanted` counts
+    /// down, but for what is left of a segment.
+    pub(super) fn make_room_on_disk(&mut self, lane: Lane, classify: &dyn Classify, wanted: &mut u64) -> Freed {
         if self.remove_spares() || self.reclaim_hard() {
             self.remove_spares();
             return Freed::Something;
@@ -103,9 +104,11 @@ impl Writer {
         if self.holds_back(lane) {
             return Freed::HeldBack;
         }
-        if !std::mem::take(may_drop) || !self.drop_oldest(classify) {
+        if *wanted == 0 {
             return Freed::Nothing;
         }
+        let Some(bytes) = self.drop_oldest(classify) else { return Freed::Nothing };
+        *wanted = wanted.saturating_sub(bytes);
         self.remove_spares();
         Freed::Something
     }
@@ -226,13 +229,14 @@ impl Writer {
         }
     }
 
-    /// Drops the oldest segment of the lowest lane that has one.
-    fn drop_oldest(&mut self, classify: &dyn Classify) -> bool {
+    /// Drops the oldest segment of the lowest lane that has one, and gives its bytes.
+    fn drop_oldest(&mut self, classify: &dyn Classify) -> Option<u64> {
         let oldest = {
             let catalog = self.shared.catalog();
             Lane::ALL.into_iter().find_map(|lane| catalog.oldest(lane))
         };
-        oldest.is_some_and(|view| self.drop_segment(view, Reason::SpoolFull, classify))
+        let view = oldest?;
+        self.drop_segment(view, Reason::SpoolFull, classify).then_some(view.length)
     }
 
     /// Deletes the oldest segment of a lane, after writing into the accounts what their readers will never read. False where that can't be

@@ -188,7 +188,7 @@ impl Writer {
 
     /// Writes what waits in a lane, as much as there is room for.
     fn write(&mut self, lane: Lane, classify: &dyn Classify, wrote: &mut bool) -> io::Result<Written> {
-        let mut may_drop = true;
+        let mut wanted = None;
         loop {
             let spare = self.spares.last().map_or(0, |spare| spare.size);
             let Some(piece) = self.lanes[lane.index()].piece(self.segment_size, spare) else { return Ok(Written::All) };
@@ -201,9 +201,13 @@ impl Writer {
                     Freed::HeldBack => return Ok(Written::HeldBack),
                 }
             }
+            let need = piece.need;
             match self.write_piece(lane, piece) {
-                Ok(()) => *wrote = true,
-                Err(e) if is_full(&e) => match self.make_room_on_disk(lane, classify, &mut may_drop) {
+                Ok(()) => {
+                    *wrote = true;
+                    wanted = None;
+                }
+                Err(e) if is_full(&e) => match self.make_room_on_disk(lane, classify, wanted.get_or_insert(need)) {
                     Freed::Something => {}
                     Freed::Nothing => return Err(e),
                     Freed::HeldBack => return Ok(Written::HeldBack),

@@ -173,7 +173,8 @@ impl Collector {
         self.folder.path().join("collector.yaml")
     }
 
-    fn file(&self, pipeline: usize) -> PathBuf {
+    /// Where a pipeline that ends in a file writes its requests, a line each.
+    pub(crate) fn file(&self, pipeline: usize) -> PathBuf {
         self.folder.path().join(format!("{pipeline}.jsonl"))
     }
 

@@ -37,7 +37,7 @@ impl Play {
     }
 
     /// So slowly that between two records there is time to look at everything.
-    const QUIETLY: Self = Self::for_ever(1);
+    pub(crate) const QUIETLY: Self = Self::for_ever(1);
 }
 
 /// What its status says of a sink.
@@ -54,6 +54,17 @@ impl Sink {
     pub(crate) fn dropped(&self) -> u64 {
         let reasons = self.0["ledger"]["dropped"].as_array();
         reasons.into_iter().flatten().filter_map(|dropped| dropped["count"].as_u64()).sum()
+    }
+
+    /// Those of them that became dead letters.
+    pub(crate) fn refused(&self) -> u64 {
+        let reasons = self.0["ledger"]["dropped"].as_array().into_iter().flatten();
+        reasons.filter(|dropped| dropped["reason"] == "refused").filter_map(|dropped| dropped["count"].as_u64()).sum()
+    }
+
+    /// Why they were: `refused`.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.0["ledger"]["dropped"].as_array().into_iter().flatten().filter_map(|dropped| dropped["reason"].as_str())
     }
 
     /// What is wrong with its far side, in the words of the one who knows; empty where nothing is.
@@ -130,7 +141,11 @@ impl Daemon {
         })
     }
 
-    fn launch(&mut self, play: Play) -> Result<()> {
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(crate) fn launch(&mut self, play: Play) -> Result<()> {
         let mut command = self.command("run");
         command.arg("--play").arg(&self.recording).args(["--times", &play.times.to_string()]);
         if let Some(rate) = play.rate {
@@ -300,6 +315,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Adds a file of configuration beside the one of [`Self::configure`].
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn drop_in(&self, name: &str, text: &str) -> Result<()> {
+        let folder = self.path("conf.d");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        cache::write_atomically(&folder.join(name), text)
     }
 
     fn command(&self, subcommand: &str) -> Command {

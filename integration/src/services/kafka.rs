@@ -3,7 +3,7 @@
 //! Faults take `&mut self`: who shares a broker can't disturb it.
 
 mod client;
-mod disk;
+pub(crate) mod disk;
 mod distribution;
 mod listener;
 mod node;

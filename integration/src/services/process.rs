@@ -215,6 +215,11 @@ impl Log {
         self.lines().iter().find(|line| line.contains(text)).cloned()
     }
 
+    /// All lines that have this text in them.
+    pub(crate) fn find_all(&self, text: &str) -> Vec<String> {
+        self.lines().iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+
     fn add(&self, line: String) {
         self.lines().push(line);
     }

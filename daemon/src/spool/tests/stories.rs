@@ -341,6 +341,27 @@ fn on_a_full_disk_entries_wait_in_memory_and_the_error_says_so() {
     assert_eq!((segments(&disk).len(), spool.status().bytes), (1, disk.used()), "nothing else is left of it");
 }
 
+/// What waited while nothing could be read is more than the oldest segment: with one dropped for each commit, every commit would fail.
+#[test]
+fn on_a_full_disk_as_much_goes_as_comes() {
+    let disk = SimDisk::new();
+    let (spool, mut writer) = open(&disk);
+    let reader = spool.reader("kafka", Begin::Opening).expect("it is free");
+    for _ in 0..200 {
+        push(&mut writer, 0, &[b'x'; 1000]);
+        commit(&mut writer);
+    }
+    disk.set_free(Some(0));
+    for _ in 0..180 {
+        push(&mut writer, 5, &[b'y'; 1000]);
+    }
+    commit(&mut writer);
+    let ledger = ledger(&spool, "kafka");
+    assert!(ledger.balanced() && writer.waiting(Lane::ALL[5]) == 0, "{ledger:?}");
+    assert!((120..=200).contains(&dropped(&ledger, Reason::SpoolFull)), "{ledger:?}");
+    drop(reader);
+}
+
 /// Half of each write that was not synced is on the disk.
 struct Half;
 

@@ -170,7 +170,7 @@ impl Pipeline {
                 "endpoint": endpoint,
                 "tls": {"insecure": true},
                 "sending_queue": queue.settings(),
-                "retry_on_failure": {"enabled": *queue != Queue::Off},
+                "retry_on_failure": {"enabled": *queue != Queue::Off, "initial_interval": "100ms", "max_interval": "1s"},
             })
         };
         match &self.exporter {

@@ -1,4 +1,4 @@
-//! The disk below a broker: a folder, or a small file system of its own that can be full.
+//! The disk below a server: a folder, or a small file system of its own that can be full.
 
 use std::{fs, io, path::Path};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 /// See the module. It goes, with all that is on it, when it is dropped.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     folder: TempDir,
     mounted: bool,
 }
@@ -18,8 +18,8 @@ impl Disk {
     ///
     /// # Errors
     /// When a file system can't be mounted: only root can.
-    pub(super) fn new(size: Option<u64>) -> Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for a broker")?;
+    pub(crate) fn new(size: Option<u64>) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for a server")?;
         let disk = Self { folder, mounted: size.is_some() };
         if let Some(size) = size {
             disk.mount(size, MsFlags::empty())?;
@@ -28,7 +28,7 @@ impl Disk {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -36,14 +36,14 @@ impl Disk {
     ///
     /// # Errors
     /// When it has no limit.
-    pub(super) fn resize(&self, size: u64) -> Result<()> {
-        ensure!(self.mounted, "the disk of this broker has no size of its own");
+    pub(crate) fn resize(&self, size: u64) -> Result<()> {
+        ensure!(self.mounted, "this disk has no size of its own");
         self.mount(size, MsFlags::MS_REMOUNT)
     }
 
     fn mount(&self, size: u64, flags: MsFlags) -> Result<()> {
         let (path, options) = (self.path(), format!("size={size}"));
-        mount(Some("kafka"), path, Some("tmpfs"), flags, Some(options.as_str()))
+        mount(Some("server"), path, Some("tmpfs"), flags, Some(options.as_str()))
             .with_context(|| format!("mounting a file system of {size} bytes at {}: are you root?", path.display()))
     }
 }

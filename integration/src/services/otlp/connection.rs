@@ -44,6 +44,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 /// Takes connections until it is dropped.
 pub(super) async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
+        state.connected();
         tokio::spawn(serve(stream, Arc::clone(&state)));
     }
 }
@@ -80,7 +81,7 @@ impl LogsService for Grpc {
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
         let headers = readable(&request.metadata().clone().into_headers());
-        let received = Received { protocol: Protocol::Grpc, headers, request: request.into_inner() };
+        let received = Received::now(Protocol::Grpc, headers, request.into_inner());
         match self.0.take(received).await {
             Verdict::Accepted { response, cut } => {
                 let mut response = tonic::Response::new(response);
@@ -109,7 +110,7 @@ async fn http(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Bytes
     let Some(request) = decompressed(&headers, &body).and_then(|body| decoded(&body, json)) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    match state.take(Received { protocol: Protocol::Http, headers: readable(&headers), request }).await {
+    match state.take(Received::now(Protocol::Http, readable(&headers), request)).await {
         Verdict::Accepted { response, cut } => {
             let mut response = if json {
                 answer(StatusCode::OK, JSON, serde_json::to_vec(&response).unwrap_or_default())

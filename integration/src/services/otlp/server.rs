@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -56,6 +56,8 @@ pub(crate) struct Refusal {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
+    /// When it came.
+    pub(crate) at: Instant,
     /// How it came.
     pub(crate) protocol: Protocol,
     /// Its headers, or gRPC's metadata, by lower-case name.
@@ -82,6 +84,7 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Story {
     script: VecDeque<Answer>,
+    connections: usize,
     received: Vec<Received>,
     accepted: Vec<LogRecord>,
 }
@@ -109,13 +112,27 @@ impl Refusal {
     }
 }
 
+impl Received {
+    pub(super) fn now(protocol: Protocol, headers: Vec<(String, String)>, request: ExportLogsServiceRequest) -> Self {
+        Self { at: Instant::now(), protocol, headers, request }
+    }
+}
+
 impl ScriptedServer {
     /// Starts one that accepts everything.
     ///
     /// # Errors
     /// When there is no port.
     pub(crate) fn start() -> Result<Self> {
-        let listener = runtime().block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).context("listening")?;
+        Self::start_at(0)
+    }
+
+    /// As [`Self::start`], at a port that clients know already.
+    ///
+    /// # Errors
+    /// When somebody has it.
+    pub(crate) fn start_at(port: u16) -> Result<Self> {
+        let listener = runtime().block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).context("listening")?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::default());
         let task = runtime().spawn(connection::accept(listener, Arc::clone(&state)));
@@ -137,6 +154,11 @@ impl ScriptedServer {
         self.state.released.send_modify(|times| *times += 1);
     }
 
+    /// How often somebody has connected.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.story().connections
+    }
+
     /// All requests so far, refused ones too.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.state.story().received.clone()
@@ -144,7 +166,12 @@ impl ScriptedServer {
 
     /// All records that were accepted.
     pub(crate) fn accepted(&self) -> Vec<LogRecord> {
-        self.state.story().accepted.clone()
+        self.accepted_since(0)
+    }
+
+    /// Those after the first ones.
+    pub(crate) fn accepted_since(&self, first: usize) -> Vec<LogRecord> {
+        self.state.story().accepted[first..].to_vec()
     }
 
     /// Waits until at least this many requests came.
@@ -183,6 +210,10 @@ impl State {
             }
             Answer::Refuse(refusal) => Verdict::Refused(refusal),
         }
+    }
+
+    pub(super) fn connected(&self) {
+        self.story().connections += 1;
     }
 
     fn story(&self) -> std::sync::MutexGuard<'_, Story> {
