@@ -50,7 +50,7 @@ pub(super) fn measure(work: &Work<'_>, queue: Queue) -> Result<Cost> {
     let place = tempfile::tempdir()?;
     let port = ports::free()?;
     let configuration = place.path().join("rsyslog.conf");
-    cache::write_atomically(&configuration, &configured(work, queue, place.path(), port))?;
+    cache::write_atomically(&configuration, configured(work, queue, place.path(), port))?;
     let log = Log::new("rsyslogd");
     let process = Process::start_silent(rsyslogd(&work.programs.rsyslog, &configuration), &log)?;
     let stream = wait_for("rsyslogd to listen", || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()));

@@ -141,5 +141,5 @@ fn fetch(place: &Path) -> Result<()> {
     let mut files: Vec<_> = files.map(|file| Ok(file?.path().display().to_string())).collect::<Result<_>>()?;
     files.sort(); // the archive of classes holds for one order only
     let logging = format!("-Dlog4j2.configurationFile=file:{}", logging.display());
-    cache::write_atomically(&place.join(ARGUMENTS), &format!("{JAVA_OPTIONS}\n{logging}\n-cp\n{}\n", files.join(":")))
+    cache::write_atomically(&place.join(ARGUMENTS), format!("{JAVA_OPTIONS}\n{logging}\n-cp\n{}\n", files.join(":")))
 }

@@ -90,7 +90,7 @@ impl Node {
     /// # Errors
     /// When the file can't be written.
     pub(super) fn configure(&self, voters: &[String], pki: &Pki) -> Result<()> {
-        cache::write_atomically(&self.settings(), &self.properties(voters, pki))
+        cache::write_atomically(&self.settings(), self.properties(voters, pki))
     }
 
     /// The file of its settings.
