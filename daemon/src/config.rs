@@ -11,6 +11,7 @@ mod secret;
 mod sink;
 mod spool;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -28,6 +29,7 @@ pub use self::{
     secret::{Revealed, Secret, SecretError},
     sink::{FileCompression, FileFsync, FilePath, FileSink, KafkaSink, OtlpSink, kafka, otlp},
     spool::{DeadLetters, Fsync, Shutdown, Spool, Status, WhenFull},
+    telemetry::Telemetry,
     tls::{Identity, Tls, TlsError},
     values::{Encoding, EventName, FileMode, LogLevel, RingSize, Size},
 };
@@ -59,6 +61,8 @@ pub struct Config {
     pub tests: Vec<RouteTest>,
     /// `[log]`: what the daemon says of itself, to the journal or standard error.
     pub log: Log,
+    /// `[telemetry.otlp]`, default: none. Where the daemon's own metrics go.
+    pub telemetry: Option<Telemetry>,
     /// `[resource]`: what every record says about where it comes from.
     pub resource: Resource,
 }

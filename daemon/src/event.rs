@@ -2,7 +2,7 @@
 
 mod attributes;
 mod module;
-mod names;
+pub(crate) mod names;
 mod origin;
 mod own;
 mod process;

@@ -1,4 +1,6 @@
-//! What the daemon says of itself: to the journal where systemd runs it, else to standard error.
+//! What the daemon says of itself: to the journal where systemd runs it, else to standard error; and its metrics, to a collector.
+
+mod metrics;
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,6 +8,7 @@ use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+pub use self::metrics::Metrics;
 use crate::config::LogLevel;
 
 impl From<LogLevel> for LevelFilter {

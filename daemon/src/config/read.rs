@@ -9,7 +9,7 @@ use config::Value;
 
 use super::{
     Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, layers::Layers, problem::Report, route, sink, spool,
-    table::Table,
+    table::Table, telemetry,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -23,6 +23,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let shutdown = root.table("shutdown").map(spool::shutdown).unwrap_or_default();
     let sinks = sinks(&mut root, report);
     let log = root.table("log").map(log).unwrap_or_default();
+    let telemetry = root.table("telemetry").and_then(telemetry::read);
     let resource = root.table("resource").map(|t| resource(t, report)).unwrap_or_default();
     let routing = root.table("routing").map(route::routing).unwrap_or_default();
     let routes = route::routes(&mut root, &resource.attributes, main, report);
@@ -44,7 +45,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let sinks = sinks.into_values().filter_map(|s| s.sink).collect();
     let routes = routes.into_iter().map(|found| found.item).collect();
     let tests = tests.into_iter().map(|found| found.item).collect();
-    Config { sensor, spool, dead_letters, status, shutdown, sinks, routing, routes, tests, log, resource }
+    Config { sensor, spool, dead_letters, status, shutdown, sinks, routing, routes, tests, log, telemetry, resource }
 }
 
 fn sensor(mut table: Table<'_>) -> Sensor {

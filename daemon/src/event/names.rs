@@ -5,7 +5,7 @@ use super::schema::Type::{self, Bool, Int, Maps, Taints, Text, Texts, Word};
 
 macro_rules! names {
     ($($name:ident = $text:literal: $type:expr;)*) => {
-        $(pub(super) const $name: &str = $text;)*
+        $(pub(crate) const $name: &str = $text;)*
         /// All of them, with their types.
         pub(super) const ALL: &[(&str, Type)] = &[$(($text, $type),)*];
     };

@@ -91,11 +91,18 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    fn set_resource(&mut self) {
+    /// Where all records come from.
+    #[must_use]
+    pub fn resource(&self) -> Resource {
         let mut resource = Resource::detect(&self.kernel_release);
         for (name, value) in &self.config.resource.attributes {
             resource.set(name, value);
         }
+        resource
+    }
+
+    fn set_resource(&mut self) {
+        let resource = self.resource();
         if let Err(error) = self.queue.set_context(&record::resource(&resource)) {
             tracing::error!(%error, "the resource is too long for the spool and stays as it was; allowed: fewer or shorter [resource] attributes");
         }

@@ -22,6 +22,7 @@ use crate::{
     sensor::Totals,
     status::{Question, Socket, Status},
     systemd::Notify,
+    telemetry::Metrics,
 };
 
 /// How often to look whether something that waits has become possible.
@@ -65,6 +66,7 @@ struct Daemon<W> {
     pipeline: Pipeline,
     notify: Notify,
     socket: Option<Socket>,
+    metrics: Option<Metrics>,
     reload: Reload,
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
@@ -88,6 +90,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         watch,
         notify: Notify::from_environment(),
         socket: listen(pipeline.config()),
+        metrics: measure(&pipeline),
         reload,
         pipeline,
         events: Vec::new(),
@@ -124,6 +127,13 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
 /// Without the socket the daemon works as well: only nobody can ask.
 fn listen(config: &Config) -> Option<Socket> {
     Socket::bind(&config.status.socket).inspect_err(|error| tracing::warn!("{error}")).ok()
+}
+
+/// Without metrics, too.
+fn measure(pipeline: &Pipeline) -> Option<Metrics> {
+    let config = pipeline.config().telemetry.clone()?;
+    let started = Metrics::start(config, &pipeline.resource());
+    started.inspect_err(|error| tracing::error!("the daemon's metrics can't be delivered: no thread: {error}")).ok()
 }
 
 /// The kernel's BTF and what is made of it take several megabytes at the start and never again; the C library would keep them.
@@ -212,6 +222,9 @@ impl<W: Watch> Daemon<W> {
         self.take();
         self.cycle();
         self.tell_systemd();
+        if let Some(metrics) = &self.metrics {
+            metrics.update(self.status());
+        }
     }
 
     fn tell_systemd(&mut self) {
@@ -283,6 +296,7 @@ impl<W: Watch> Daemon<W> {
             ("dead_letters", config.dead_letters != old.dead_letters),
             ("status", config.status != old.status),
             ("log", config.log != old.log),
+            ("telemetry", config.telemetry != old.telemetry),
         ] {
             if changed {
                 tracing::warn!(
@@ -296,6 +310,7 @@ impl<W: Watch> Daemon<W> {
         config.dead_letters = old.dead_letters.clone();
         config.status = old.status.clone();
         config.log = old.log.clone();
+        config.telemetry = old.telemetry.clone();
         match self.pipeline.configure(config) {
             Ok(()) => tracing::info!("the configuration has been read again"),
             Err(error) => tracing::error!("configuration: {error}; the daemon goes on with the one it had"),
@@ -311,6 +326,10 @@ impl<W: Watch> Daemon<W> {
         self.say(What::Stopped(Stopped { reason: reason.to_owned(), events, kernel_records, lost }));
         self.take();
         self.commit();
+        if let Some(metrics) = self.metrics.take() {
+            metrics.update(self.status());
+            metrics.stop();
+        }
         Ok(self.pipeline.stop()?)
     }
 

@@ -13,6 +13,7 @@
 //! "one of one" names the record.
 
 mod answer;
+mod channel;
 mod connect;
 mod connection;
 mod grpc;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use tokio::time::timeout;
 
+pub(crate) use self::channel::{LastTrouble, channel};
 pub use self::tls::ClientError;
 use self::{
     answer::{Answer, Reason, Refusal},

@@ -113,7 +113,7 @@ impl OtlpSink {
     }
 }
 
-pub(super) fn read(table: &mut Table<'_>) -> Option<OtlpSink> {
+pub(in super::super) fn read(table: &mut Table<'_>) -> Option<OtlpSink> {
     let endpoint_place = table.place("endpoint");
     let endpoint = table.required("endpoint");
     let protocol = table.optional("protocol").unwrap_or_default();

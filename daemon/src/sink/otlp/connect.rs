@@ -58,6 +58,14 @@ pub(super) enum ConnectError {
     Http { to: String, why: String },
 }
 
+impl ConnectError {
+    /// It took longer than it may.
+    pub(super) fn late(config: &OtlpSink) -> Self {
+        let within = humantime::format_duration(config.connect_timeout);
+        Self::Timeout { to: config.endpoint.to_string(), within }
+    }
+}
+
 /// Connects, to speak the protocol of that ALPN name.
 pub(super) async fn connect(config: &OtlpSink, alpn: &[u8]) -> Result<Box<dyn Stream>, ConnectError> {
     let to = &config.endpoint;

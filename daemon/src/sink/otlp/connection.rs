@@ -46,8 +46,7 @@ impl Connection {
                 Protocol::HttpProtobuf | Protocol::HttpJson => Self::Http(Box::new(Http::open(config).await?)),
             })
         });
-        let within = humantime::format_duration(config.connect_timeout);
-        opened.await.unwrap_or_else(|_| Err(ConnectError::Timeout { to: config.endpoint.to_string(), within }))
+        opened.await.unwrap_or_else(|_| Err(ConnectError::late(config)))
     }
 
     pub(super) async fn send(&mut self, request: Bytes) -> Result<Answer, Broken> {
