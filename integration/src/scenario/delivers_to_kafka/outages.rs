@@ -49,8 +49,10 @@ pub(super) fn outlives_restarts(host: &Host<'_>) -> Result<()> {
     kafka.create_topic(name, 1, &[])?;
     kafka.create_topic(strict, 1, &[("min.insync.replicas", "3")])?;
     let sink = |name| KafkaSink::new(host, &kafka, name, Login::Anonymous);
-    // What was stored when a replica went missing is refused after that, and sent again by a new producer.
-    let sinks = [sink(name), sink(strict).may_repeat()];
+    // A leader that misses a replica answers only at the end of this time, by default 30 s. What it has stored by then is refused when it
+    // is tried again, and so a new producer sends it once more.
+    let hasty = "{ \"request.timeout.ms\" = 5000 }".to_owned();
+    let sinks = [sink(name), sink(strict).raw("librdkafka", hasty).may_repeat()];
     let mut daemon = host.daemon(&configuration(&sinks))?;
     daemon.start(LOAD)?;
     expect_deliveries(&daemon, name)?;
