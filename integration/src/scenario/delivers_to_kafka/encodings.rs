@@ -64,7 +64,8 @@ pub(super) fn writes_each(host: &Host<'_>) -> Result<()> {
         for message in &messages {
             let id = &*message.header(UID);
             let record = written.get(id).with_context(|| format!("{name}: {id} is not in the file"))?;
-            expect_message(message, record, content_type, encoding).with_context(|| format!("{name}: {message:?}"))?;
+            expect_message(message, record, content_type, encoding)
+                .with_context(|| format!("{name}: the message of {id}"))?;
         }
         let codecs = kafka.codecs(name)?;
         ensure!(codecs == BTreeSet::from([codec]), "{name}: compressed by {codecs:?}");
@@ -118,7 +119,7 @@ fn by_id(records: &Records) -> Result<BTreeMap<String, Record>> {
 
 fn expect_message(message: &Message, record: &Record, content_type: &str, encoding: &str) -> Result<()> {
     let host = record.resource.get("host.id").and_then(Value::as_str).context("the host has no id")?;
-    ensure!(message.key.as_deref() == Some(host.as_bytes()), "its key is not {host}");
+    ensure!(message.key.as_deref() == Some(host.as_bytes()), "its key is {:?} and not {host}", message.key);
     let name = record.resource.get("host.name").and_then(Value::as_str).unwrap_or("unknown");
     let severity = format!("a {}", record.severity);
     let expected = [
@@ -130,7 +131,8 @@ fn expect_message(message: &Message, record: &Record, content_type: &str, encodi
         ("what", &severity),
     ];
     for (header, value) in expected {
-        ensure!(message.header(header).starts_with(value), "the header {header} is not {value}");
+        let found = message.header(header);
+        ensure!(found.starts_with(value), "the header {header} is {found} and not {value}");
     }
     ensure!(message.headers.len() == expected.len(), "other headers than {expected:?}");
     let line = match encoding {
