@@ -50,7 +50,7 @@ pub(super) fn run(host: &Host<'_>) -> Result<()> {
     let mut daemon = host.daemon(&configuration::of(&ways))?;
     daemon.credential("token", TOKEN)?;
     daemon.credential("api-key", API_KEY)?;
-    daemon.start(Play::for_ever(4 * RATE))?;
+    daemon.start(Play::for_ever(RATE))?;
     let timed_out = "no answer within 1s";
     wait_for("a time-out of each", || Ok((daemon.log().find_all(timed_out).len() == servers.len()).then_some(())))?;
     servers.iter().for_each(ScriptedServer::release);
