@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// What the status says of each sink.
+pub(super) type Ledgers = BTreeMap<String, Sink>;
+
 /// The records of a far side, read as they come.
 pub(super) struct Arrived<'a> {
     places: Vec<Place<'a>>,
@@ -142,18 +145,19 @@ impl<'a> Arrived<'a> {
 ///
 /// # Errors
 /// When it never is so, with the ledger.
-pub(super) fn settle(daemon: &mut Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<()> {
+pub(super) fn settle(daemon: &mut Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<Ledgers> {
     daemon.start(Play::QUIETLY)?;
-    settle_running(daemon, sinks)?;
+    let ledgers = settle_running(daemon, sinks)?;
     daemon.stop()?;
-    sinks.iter_mut().try_for_each(|(_, arrived)| arrived.look().map(drop))
+    sinks.iter_mut().try_for_each(|(_, arrived)| arrived.look().map(drop))?;
+    Ok(ledgers)
 }
 
 /// As [`settle`], of a daemon that runs with next to nothing new, and goes on.
 ///
 /// # Errors
 /// As there.
-pub(super) fn settle_running(daemon: &Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<()> {
+pub(super) fn settle_running(daemon: &Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<Ledgers> {
     let mut state = String::new();
     let settled = wait_for("a ledger that says what arrived", || {
         state.clear();
@@ -169,7 +173,7 @@ pub(super) fn settle_running(daemon: &Daemon, sinks: &mut [(&str, &mut Arrived<'
                 && ledger.count("pending") == 0
                 && ledger.count("delivered") + ledger.refused() == arrived.len() as u64;
         }
-        Ok(settled.then_some(()))
+        Ok(settled.then_some(after))
     });
     settled.with_context(|| state.clone())
 }

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[HostScenario] = &[
 ];
 
 /// Kernel records per second, while it is killed.
-const RATE: u64 = 2000;
+const RATE: u64 = 3000;
 
 /// Whoever wants the same moments again sets this variable to what the failure says.
 const SEED: &str = "KMODTRAIL_SEED";
@@ -67,7 +67,7 @@ fn is_killed_at_random(host: &Host<'_>, rounds: usize, mut dice: Dice) -> Result
             for (before, after) in known.iter().flatten().zip(&ledgers) {
                 expect_no_less(before, after).with_context(killed)?;
             }
-            thread::sleep(Duration::from_millis(dice.up_to(150)));
+            thread::sleep(Duration::from_millis(dice.up_to(250)));
             known = Some(self::ledgers(&daemon)?);
             thread::sleep(Duration::from_millis(dice.up_to(20)));
         }
@@ -77,7 +77,7 @@ fn is_killed_at_random(host: &Host<'_>, rounds: usize, mut dice: Dice) -> Result
         far.look().with_context(killed)?;
     }
     settle(&mut daemon, &mut [("out", &mut out), ("collector", &mut far)])?;
-    ensure!(out.len() > 100 * rounds, "only {} records: nothing was going on when it was killed", out.len());
+    ensure!(out.len() > 50 * rounds, "only {} records: nothing was going on when it was killed", out.len());
     out.expect_same(&far)
 }
 

@@ -111,11 +111,11 @@ fn of_a_wrong_file(host: &Host<'_>) -> Result<()> {
             daemon.log().find_all("configuration: ").iter().any(|line| line.contains(said)),
             "it does not say {said}"
         );
+        daemon.configure(&right)?; // `kmodtrail status` reads where to ask
         works(&daemon, "server")?;
         ensure!(daemon.sink("other").is_err() && other.connections() == 0, "a part of it is in force");
     }
     ensure!(server.connections() == 1, "it was connected {} times", server.connections());
-    daemon.configure(&right)?;
     daemon.stop()?;
     let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_server(&server));
     settle(&mut daemon, &mut [("out", &mut out), ("server", &mut far)])?;
