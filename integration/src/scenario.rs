@@ -20,6 +20,7 @@ mod hostile_names;
 mod kafka;
 mod killed;
 mod loads;
+mod metrics;
 mod missed_returns;
 mod process_is_gone;
 mod refuses_clearly;
@@ -118,6 +119,7 @@ pub(crate) fn on_the_host() -> impl Iterator<Item = &'static HostScenario> {
         disks::SCENARIOS,
         reloads::SCENARIOS,
         delivers_to_kafka::SCENARIOS,
+        metrics::SCENARIOS,
     ];
     FAMILIES.iter().copied().flatten()
 }

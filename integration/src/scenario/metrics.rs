@@ -1,0 +1,95 @@
+//! The daemon's own metrics, in a real collector.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{Host, HostScenario};
+use crate::services::{
+    collector::{Collector, Pipeline, Tls},
+    daemon::{Play, Sink},
+    otlp::Protocol,
+    wait_for,
+};
+
+pub(super) const SCENARIOS: &[HostScenario] =
+    &[HostScenario { name: "metrics_are_what_the_ledger_says", full: false, run: metrics_are_what_the_ledger_says }];
+
+const TOKEN: &str = "metrics-token-2210";
+
+/// They come over TLS with a token; and with a wrong one the daemon says so, and works.
+fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
+    let collector = host.collector(&[Pipeline::metrics().tls(Tls::Server).token(TOKEN)])?;
+    let mut daemon = host.daemon(&format!(
+        r#"
+        [telemetry.otlp]
+        endpoint = "{}"
+        interval = "1s"
+        bearer_token = {{ credential = "token" }}
+        tls = {{ ca_file = "{}" }}
+
+        [sinks.out]
+        type = "file"
+        path = "FOLDER/events.jsonl"
+
+        [[routes]]
+        name = "loads"
+        when = {{ event = ["load"] }}
+        to = ["out"]
+        "#,
+        collector.endpoint(0, Protocol::Grpc),
+        host.pki().ca().display(),
+    ))?;
+    daemon.credential("token", "not the token")?;
+    daemon.start(Play::for_ever(500))?;
+    wait_for("an error in the log", || Ok(daemon.log().find("metrics can't be delivered")))?;
+    daemon.expect_no_secret(&["not the token"])?;
+
+    // it is read again for each request
+    daemon.credential("token", TOKEN)?;
+    wait_for("metrics", || Ok(latest(&collector)?.contains_key("kmodtrail.events").then_some(())))?;
+    daemon.stop()?;
+    daemon.start(Play::QUIETLY)?;
+    let counts = |sink: &Sink| ["delivered", "routed_nowhere"].map(|outcome| sink.count(outcome));
+    let before = counts(&daemon.wait_for_sink("out", "nothing that waits", |sink| sink.count("pending") == 0)?);
+    ensure!(before.iter().all(|&count| count > 0), "nothing to be measured: {before:?}");
+    let (measured, last) = wait_for("metrics from after that", || {
+        let last = latest(&collector)?;
+        let outcomes = ["delivered", "routed_nowhere"].map(|outcome| format!("kmodtrail.sink.records out {outcome}"));
+        let measured = outcomes.map(|name| last.get(&name).copied().unwrap_or(0));
+        Ok((measured >= before).then_some((measured, last)))
+    })?;
+    let after = counts(&daemon.sink("out")?);
+    ensure!(measured <= after, "{measured:?} are not between {before:?} and {after:?}");
+    for (name, value) in [("kmodtrail.sink.works out", 1), ("kmodtrail.kernel_records.lost", 0)] {
+        ensure!(last.get(name) == Some(&value), "{name} is not {value}: {last:?}");
+    }
+    daemon.expect_no_secret(&[TOKEN])
+}
+
+/// The values that came last, by their metrics' names and the values of their attributes.
+fn latest(collector: &Collector) -> Result<BTreeMap<String, u64>> {
+    let mut values = BTreeMap::new();
+    for line in collector.text(0)?.lines() {
+        let request: Value = serde_json::from_str(line).with_context(|| format!("in: {line}"))?;
+        let scopes = elements(&request, "resourceMetrics").flat_map(|resource| elements(resource, "scopeMetrics"));
+        for metric in scopes.flat_map(|scope| elements(scope, "metrics")) {
+            let name = metric["name"].as_str().context("a metric without a name")?;
+            for point in ["sum", "gauge"].into_iter().flat_map(|data| elements(&metric[data], "dataPoints")) {
+                // in the order of their names
+                let of: BTreeMap<_, _> = elements(point, "attributes")
+                    .map(|of| (of["key"].as_str(), of["value"]["stringValue"].as_str()))
+                    .collect();
+                let of: String = of.into_values().flatten().map(|value| format!(" {value}")).collect();
+                let value = point["asInt"].as_str().context("no integer")?.parse()?;
+                values.insert(format!("{name}{of}"), value);
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn elements<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value[key].as_array().into_iter().flatten()
+}
