@@ -1,4 +1,5 @@
-//! The daemon's sink for Kafka, and real brokers: every way in, every encoding, every way to be refused or kept waiting.
+//! The daemon's sink for Kafka, and real brokers: every way in, every encoding, every way to be refused or kept
+//! waiting.
 
 mod encodings;
 mod outages;
@@ -28,7 +29,8 @@ pub(super) const SCENARIOS: &[HostScenario] = &[
     HostScenario { name: "kafka_sink_waits_for_room_and_quota", full: false, run: outages::waits_for_room_and_quota },
 ];
 
-/// With TLS, by certificate, by password and by token: everything arrives, and the secrets are nowhere but in the credentials.
+/// With TLS, by certificate, by password and by token: everything arrives, and the secrets are nowhere but in the
+/// credentials.
 fn comes_in_each_way(host: &Host<'_>) -> Result<()> {
     let kafka = host.shared_kafka()?;
     let (password, token) = (ALICE.password.to_owned(), ALICE.token());

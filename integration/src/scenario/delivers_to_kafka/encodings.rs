@@ -1,4 +1,5 @@
-//! What is in a message: three encodings, two ways to compress, the key, the headers, the topic. And a real reader of it.
+//! What is in a message: three encodings, two ways to compress, the key, the headers, the topic. And a real reader of
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Brokers that die, hang, restart, are full, or hold us back, under load: the sink waits, and nothing is lost or there twice.
+//! Brokers that die, hang, restart, are full, or hold us back, under load: the sink waits, and nothing is lost or there
+//! twice.
 
 use anyhow::{Result, ensure};
 
@@ -19,8 +20,8 @@ fn hasty() -> String {
     "{ \"request.timeout.ms\" = 5000 }".to_owned()
 }
 
-/// The leader is killed, and later all but the leader. That one stores what is sent and may not acknowledge it: it is sent again, and
-/// must not be there twice.
+/// The leader is killed, and later all but the leader. That one stores what is sent and may not acknowledge it: it is
+/// sent again, and must not be there twice.
 pub(super) fn outlives_dead_brokers(host: &Host<'_>) -> Result<()> {
     let name = "dead-brokers";
     let mut kafka = host.kafka(&Setup::cluster())?;
@@ -41,14 +42,16 @@ pub(super) fn outlives_dead_brokers(host: &Host<'_>) -> Result<()> {
     expect_all(&mut daemon, &kafka, &sinks)
 }
 
-/// The leader hangs and goes on, all nodes restart one after the other, too few replicas are left for one of two topics, and then for both.
+/// The leader hangs and goes on, all nodes restart one after the other, too few replicas are left for one of two
+/// topics, and then for both.
 pub(super) fn outlives_restarts(host: &Host<'_>) -> Result<()> {
     let (name, strict) = ("restarts", "restarts-strict");
     let mut kafka = host.kafka(&Setup::cluster())?;
     kafka.create_topic(name, 1, &[])?;
     kafka.create_topic(strict, 1, &[("min.insync.replicas", "3")])?;
     let sink = |name| KafkaSink::new(host, &kafka, name, Login::Anonymous);
-    // What a leader has stored when it misses a replica is refused when it is tried again, and so a new producer sends it once more.
+    // What a leader has stored when it misses a replica is refused when it is tried again, and so a new producer sends
+    // it once more.
     let sinks = [sink(name), sink(strict).raw("librdkafka", hasty()).may_repeat()];
     let mut daemon = host.daemon(&configuration(&sinks))?;
     daemon.start(LOAD)?;
@@ -81,7 +84,8 @@ pub(super) fn outlives_restarts(host: &Host<'_>) -> Result<()> {
     expect_all(&mut daemon, &kafka, &sinks)
 }
 
-/// The broker ends because its disk is full, and starts on a larger one; then a quota holds the sink back until it is lifted.
+/// The broker ends because its disk is full, and starts on a larger one; then a quota holds the sink back until it is
+/// lifted.
 pub(super) fn waits_for_room_and_quota(host: &Host<'_>) -> Result<()> {
     const MIB: u64 = 1 << 20;
     let name = "room-and-quota";

@@ -29,8 +29,8 @@ const REFUSED: [(&str, &[&str]); 7] = [
     ("refused-client", &["SSL alert", "compare [sinks.NAME.tls]"]),
 ];
 
-/// Each sink is refused for a reason of its own. Those of a secret, a certificate's file, a topic and a right heal by themselves, those of
-/// the configuration by SIGHUP.
+/// Each sink is refused for a reason of its own. Those of a secret, a certificate's file, a topic and a right heal by
+/// themselves, those of the configuration by SIGHUP.
 pub(super) fn heal(host: &Host<'_>) -> Result<()> {
     let kafka = host.shared_kafka()?;
     let scram = Login::Password(Mechanism::ScramSha512, ALICE);
@@ -101,11 +101,12 @@ fn expect_healed(daemon: &Daemon, name: &str) -> Result<()> {
     daemon.wait_for_sink(name, "an end of its trouble", healed).map(drop)
 }
 
-/// The records of successful loads are longer than this as messages of OTLP/JSON, all others shorter: by some 300 bytes either way.
+/// The records of successful loads are longer than this as messages of OTLP/JSON, all others shorter: by some 300 bytes
+/// either way.
 const LIMIT: &str = "5900";
 
-/// What the topic has no room for becomes a dead letter, and nothing else does, in whatever batch it was; after the limit was raised
-/// the letters are delivered, too.
+/// What the topic has no room for becomes a dead letter, and nothing else does, in whatever batch it was; after the
+/// limit was raised the letters are delivered, too.
 pub(super) fn dead_letters_of_what_is_too_large(host: &Host<'_>) -> Result<()> {
     let name = "too-large";
     let kafka = host.shared_kafka()?;

@@ -107,7 +107,8 @@ pub(super) fn configuration(sinks: &[KafkaSink]) -> String {
     text
 }
 
-/// Ends the load, and expects in each sink's topic what is in the file: each record, once unless [`KafkaSink::may_repeat`].
+/// Ends the load, and expects in each sink's topic what is in the file: each record, once unless
+/// [`KafkaSink::may_repeat`].
 pub(super) fn expect_all(daemon: &mut Daemon, kafka: &Kafka, sinks: &[KafkaSink]) -> Result<()> {
     let ledgers = daemon.settle()?;
     let beside = &ledgers[BESIDE];
