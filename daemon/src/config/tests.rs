@@ -151,7 +151,7 @@ fn every_problem_is_reported_at_once() {
     etc.file("conf.d/2.toml", "[resource]\nattributes = { team = 5 }\n");
     let problems = etc.problems(&[("KMODTRAIL__SENSOR__DISABLED", "x")]).join("\n");
     for expected in [
-        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, spool, dead_letters, status, shutdown, sinks, log, resource, routing, routes, tests",
+        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, spool, dead_letters, status, shutdown, sinks, log, telemetry, resource, routing, routes, tests",
         "DIR/kmodtrail.toml: sensor.bulk_ring_sise: there is no such key; did you mean \"bulk_ring_size\"?",
         "DIR/kmodtrail.toml: sensor.critical_ring_size: 102400 bytes are not a power of two; allowed: a power of two between 64.0 KiB",
         "DIR/kmodtrail.toml: sinks.a.path: events.jsonl: it is relative; allowed: an absolute path",
@@ -366,6 +366,25 @@ fn ring_sizes_have_bounds() {
             &["sensor.bulk_ring_size: ", what, "allowed: a power of two between 64.0 KiB and 16.0 MiB"],
         );
     }
+}
+
+#[test]
+fn metrics_go_by_grpc_as_often_as_is_said() {
+    let with = |lines: &str| Etc::with(&format!("{SMALLEST}\n[telemetry.otlp]\n{lines}\n"));
+    assert_eq!(Etc::with(SMALLEST).valid(&[]).telemetry, None);
+    let telemetry = with("endpoint = \"http://localhost:4317\"").valid(&[]).telemetry.expect("it is there");
+    assert_eq!(telemetry.interval, Duration::from_secs(60));
+    let endpoint = "endpoint = \"http://localhost:4317\"";
+    let often = with(&format!("{endpoint}\ninterval = \"5s\"")).valid(&[]).telemetry.expect("it is there");
+    assert_eq!((often.interval, often.otlp), (Duration::from_secs(5), telemetry.otlp));
+    for (line, parts) in [
+        ("protocol = \"http/protobuf\"", &["telemetry.otlp.protocol: ", "by gRPC", "allowed: \"grpc\""][..]),
+        ("interval = \"1ms\"", &["telemetry.otlp.interval: ", "out of range", "1s to 1h"]),
+        ("type = \"otlp\"", &["telemetry.otlp.type: "]),
+    ] {
+        one_problem(&with(&format!("{endpoint}\n{line}")).problems(&[]), parts);
+    }
+    one_problem(&with("").problems(&[]), &["telemetry.otlp.endpoint: "]);
 }
 
 #[test]
