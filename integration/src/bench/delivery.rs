@@ -5,6 +5,7 @@
 //! with zstd. What is measured is the CPU time of the subject's own process, in user space and in the kernel, from when it is ready until
 //! the broker has everything. It depends on the machine, the ratios of one run do not.
 
+mod alone;
 mod collector;
 mod figure;
 mod kmodtrail;
@@ -91,15 +92,22 @@ pub(super) fn run(arguments: &DeliveryArguments) -> Result<()> {
     let (pki, records) = (Arc::new(Pki::new()?), Records::new(&testbed)?);
     let kafka = Kafka::start(testbed.cache(), &pki, &Setup::single())?;
     let subjects = if arguments.subjects.is_empty() { Subject::ALL } else { &arguments.subjects };
+    let work = |topic, number| Work {
+        testbed: &testbed,
+        programs: &programs,
+        kafka: &kafka,
+        pki: &pki,
+        records: &records,
+        topic,
+        number,
+    };
     let mut costs = Vec::new();
     for &subject in subjects {
         let topic = subject.name();
         kafka.create_topic(topic, 1, &[])?;
         let number = (arguments.records / subject.slowness()).max(1);
-        let work =
-            Work { testbed: &testbed, programs: &programs, kafka: &kafka, pki: &pki, records: &records, topic, number };
         let begun = Instant::now();
-        match subject.measure(&work).with_context(|| format!("measuring {topic}")) {
+        match subject.measure(&work(topic, number)).with_context(|| format!("measuring {topic}")) {
             Ok(cost) => costs.push((subject, cost)),
             // that another program does not work here says nothing about ours
             Err(error) => say(command::explained(&error)),
@@ -108,16 +116,35 @@ pub(super) fn run(arguments: &DeliveryArguments) -> Result<()> {
         kafka.delete_topic(topic)?;
     }
     let figures = Figure::all(&costs);
+    let ours = costs.iter().find(|(subject, _)| *subject == Subject::Kmodtrail).map(|(_, cost)| *cost);
+    let alone = match ours {
+        Some(many) => {
+            let topic = "alone";
+            kafka.create_topic(topic, 1, &[])?;
+            let work = work(topic, 0);
+            alone::figures(&work, many)?
+        }
+        None => Vec::new(),
+    };
+    let all: Vec<_> = figures.iter().chain(&alone).collect();
     if arguments.json {
-        print::json(&figures)?;
+        print::json(&all)?;
     } else {
-        print::table(&figures, figure::target(&costs), records.length());
+        print::table(&figures, &alone, figure::target(&costs), records.length());
     }
-    let missed: Vec<_> = figures.iter().filter(|figure| figure.ok == Some(false)).map(Figure::shown).collect();
+    let missed: Vec<_> =
+        all.into_iter().filter(|figure| figure.ok == Some(false)).map(|figure| figure.shown()).collect();
     if !missed.is_empty() {
         bail!("{} figures miss their targets:\n  {}", missed.len(), missed.join("\n  "));
     }
     Ok(())
+}
+
+impl Cost {
+    /// CPU seconds for each.
+    fn per_record(self) -> f64 {
+        self.cpu.as_secs_f64() / self.records as f64
+    }
 }
 
 impl Work<'_> {

@@ -60,6 +60,8 @@ pub(crate) struct Message {
     pub(crate) partition: i32,
     /// Its place there.
     pub(crate) offset: i64,
+    /// When it was sent, or appended, as its topic has it: milliseconds since 1970.
+    pub(crate) timestamp: i64,
 }
 
 impl Message {
@@ -259,6 +261,7 @@ impl From<&BorrowedMessage<'_>> for Message {
             payload: message.payload().unwrap_or_default().to_vec(),
             partition: message.partition(),
             offset: message.offset(),
+            timestamp: message.timestamp().to_millis().unwrap_or_default(),
         }
     }
 }
