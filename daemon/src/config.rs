@@ -158,6 +158,14 @@ pub fn load(file: &Path) -> Result<(Config, Problems), Problems> {
     load_with(file, None)
 }
 
+/// `[status]` alone, where everything else may be wrong: for who asks a daemon that runs with what was there before.
+#[must_use]
+pub fn load_status(file: &Path) -> Status {
+    let report = Report::default();
+    let layers = layers::collect(file, None, &report);
+    read::status(layers, &file.display().to_string(), &report)
+}
+
 /// As [`load`], with these environment variables instead of the process's own.
 pub(crate) fn load_with(
     file: &Path,

@@ -91,15 +91,14 @@ impl<'a> Record<'a> {
             trace_id: &[],
             span_id: &[],
         };
-        let text = |bytes| str::from_utf8(bytes).map_err(|_| Malformed);
         let mut fields = Fields::new(bytes);
         while let Some((number, field)) = fields.next()? {
             match (number, field) {
                 (log::TIME, Field::Fixed64(time)) => record.time = time,
                 (log::OBSERVED_TIME, Field::Fixed64(time)) => record.observed = time,
                 (log::SEVERITY_NUMBER, Field::Varint(number)) => record.severity = number.try_into().unwrap_or(0),
-                (log::SEVERITY_TEXT, Field::Bytes(bytes)) => record.severity_text = text(bytes)?,
-                (log::EVENT_NAME, Field::Bytes(bytes)) => record.event_name = text(bytes)?,
+                (log::SEVERITY_TEXT, Field::Bytes(bytes)) => record.severity_text = wire::text(bytes)?,
+                (log::EVENT_NAME, Field::Bytes(bytes)) => record.event_name = wire::text(bytes)?,
                 (log::TRACE_ID, Field::Bytes(bytes)) => record.trace_id = bytes,
                 (log::SPAN_ID, Field::Bytes(bytes)) => record.span_id = bytes,
                 (log::BODY, Field::Bytes(bytes)) => {

@@ -4,19 +4,16 @@ use std::{path::Path, process::ExitCode};
 
 use serde_json::Value;
 
-use super::{EXIT_CONFIG, complain, say};
+use super::{complain, say};
 use crate::{config, status};
 
 /// Exit status 0: everything is delivered or on its way; 1: nobody answers, or a sink does not work.
 pub(super) fn main(file: &Path, json: bool) -> ExitCode {
-    let config = match config::load(file) {
-        Ok((config, _)) => config,
-        Err(problems) => {
-            complain(&problems);
-            return EXIT_CONFIG.into();
-        }
-    };
-    let answer = match status::ask(&config.status.socket) {
+    if let Err(problems) = config::load(file) {
+        complain(&problems);
+        eprintln!("the configuration is wrong; a daemon that answers goes on with the one that it had");
+    }
+    let answer = match status::ask(&config::load_status(file).socket) {
         Ok(answer) => answer,
         Err(error) => {
             eprintln!("{error}");

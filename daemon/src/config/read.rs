@@ -8,8 +8,8 @@ use std::{
 use config::Value;
 
 use super::{
-    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, layers::Layers, problem::Report, route, sink, spool,
-    table::Table, telemetry,
+    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, layers::Layers, problem::Report, route, sink,
+    spool, table::Table, telemetry,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -46,6 +46,13 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let routes = routes.into_iter().map(|found| found.item).collect();
     let tests = tests.into_iter().map(|found| found.item).collect();
     Config { sensor, spool, dead_letters, status, shutdown, sinks, routing, routes, tests, log, telemetry, resource }
+}
+
+/// `[status]` alone.
+pub(super) fn status(Layers { root, .. }: Layers, main: &str, report: &Report) -> Status {
+    let root = Value::new(Some(&main.to_owned()), root);
+    let table = Table::new("", root, main, report).and_then(|mut root| root.table("status"));
+    table.map(spool::status).unwrap_or_default()
 }
 
 fn sensor(mut table: Table<'_>) -> Sensor {

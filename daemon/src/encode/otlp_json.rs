@@ -128,10 +128,18 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Nothing in it must be escaped. Without an early end, so that the compiler makes vector instructions of it: most strings are plain, and
-/// to look at them byte by byte was a third of all work.
+/// Nothing in it must be escaped. Eight bytes at a time and without an early end: most strings are plain and short.
 fn is_plain(text: &str) -> bool {
-    !text.bytes().fold(false, |special, b| special | (b < 0x20) | (b == b'"') | (b == b'\\'))
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // the highest bit of each byte below `limit`, which is at most 128 (Hacker's Delight, 6-1); one above 127 hides none behind it
+    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word;
+    let special = |word: u64| {
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        (below(word, 0x20) | is(b'"') | is(b'\\')) & (EACH << 7)
+    };
+    let (words, rest) = text.as_bytes().as_chunks();
+    let found = words.iter().fold(0, |found, word| found | special(u64::from_ne_bytes(*word)));
+    found == 0 && !rest.iter().any(|&b| b < 0x20 || b == b'"' || b == b'\\')
 }
 
 fn plain(out: &mut Vec<u8>, text: &str) {
@@ -244,6 +252,18 @@ mod tests {
         let before = out.len();
         OtlpJson::default().encode(&resource, &Record::parse(bytes).expect("we wrote it"), &mut out);
         out.split_off(before)
+    }
+
+    #[test]
+    fn strings_are_escaped_wherever_what_must_be_stands() {
+        for special in ('\0'..='\u{a0}').chain(['é', '𝄞', '\u{2028}']) {
+            for before in 0..18 {
+                let text = format!("{}{special}{}", "a".repeat(before), "\u{7f}z".repeat(before % 5));
+                let mut out = Vec::new();
+                string(&mut out, &text);
+                assert_eq!(serde_json::from_slice::<String>(&out).ok().as_ref(), Some(&text), "{out:?}");
+            }
+        }
     }
 
     /// What a receiver makes of it.

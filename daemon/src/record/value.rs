@@ -2,7 +2,7 @@
 
 use super::{
     Malformed, number,
-    wire::{Field, Fields},
+    wire::{self, Field, Fields},
 };
 
 /// An attribute's value: AnyValue.
@@ -29,11 +29,14 @@ pub enum Value<'a> {
 impl<'a> Value<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         use number::any_value as any;
+        if let Some((bytes, [])) = wire::short(bytes, any::STRING) {
+            return wire::text(bytes).map(Self::String);
+        }
         let mut value = Self::Empty;
         let mut fields = Fields::new(bytes);
         while let Some(field) = fields.next()? {
             value = match field {
-                (any::STRING, Field::Bytes(bytes)) => Self::String(str::from_utf8(bytes).map_err(|_| Malformed)?),
+                (any::STRING, Field::Bytes(bytes)) => Self::String(wire::text(bytes)?),
                 (any::BOOL, Field::Varint(truth)) => Self::Bool(truth != 0),
                 (any::INT, Field::Varint(int)) => Self::Int(int.cast_signed()),
                 (any::DOUBLE, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
@@ -102,6 +105,10 @@ impl<'a> Attributes<'a> {
     #[inline]
     pub(crate) fn next_encoded(&mut self) -> Option<KeyValue<'a>> {
         loop {
+            if let Some((pair, rest)) = wire::short(self.rest, self.number) {
+                self.rest = rest;
+                return Some(KeyValue(pair));
+            }
             let mut fields = Fields::new(self.rest);
             let (number, field) = fields.next().ok()??;
             self.rest = fields.rest();
@@ -141,6 +148,11 @@ impl<'a> KeyValue<'a> {
 
     /// Name and value.
     pub(crate) fn parse(self) -> Result<(&'a str, Value<'a>), Malformed> {
+        if let Some((name, rest)) = wire::short(self.0, number::KEY)
+            && let Some((value, [])) = wire::short(rest, number::VALUE)
+        {
+            return Ok((wire::text(name)?, Value::parse(value)?));
+        }
         let (mut key, mut value): (&[u8], _) = (&[], Value::Empty);
         let mut fields = Fields::new(self.0);
         while let Some(field) = fields.next()? {
@@ -150,6 +162,6 @@ impl<'a> KeyValue<'a> {
                 _ => {}
             }
         }
-        Ok((str::from_utf8(key).map_err(|_| Malformed)?, value))
+        Ok((wire::text(key)?, value))
     }
 }

@@ -85,6 +85,27 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What is in the first field, where that is one of this number (below 16) with fewer than 128 bytes, and what follows it. Most are.
+#[inline]
+pub(crate) fn short(message: &[u8], number: u32) -> Option<(&[u8], &[u8])> {
+    match message {
+        [key, length, rest @ ..] if u32::from(*key) == (number << 3 | LENGTH) && *length < 0x80 => {
+            rest.split_at_checked(usize::from(*length))
+        }
+        _ => None,
+    }
+}
+
+/// A string. Most are ASCII, which is seen sooner.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
+    }
+    str::from_utf8(bytes).map_err(|_| Malformed)
+}
+
 pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

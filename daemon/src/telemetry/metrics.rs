@@ -211,7 +211,7 @@ fn instruments(meter: &Meter, latest: &Latest) {
         each_sink(status, |sink, name| observe(sink.health.trouble.is_none().into(), &[name]));
     });
     gauge("kmodtrail.spool.size", "By", "The spool's files", |status, observe| {
-        observe(status.pipeline.spool.bytes, &[])
+        observe(status.pipeline.spool.bytes, &[]);
     });
     gauge("kmodtrail.spool.limit", "By", "What the spool's files may have", |status, observe| {
         observe(status.pipeline.spool.max_bytes, &[]);

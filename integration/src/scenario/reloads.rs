@@ -111,7 +111,9 @@ fn of_a_wrong_file(host: &Host<'_>) -> Result<()> {
             daemon.log().find_all("configuration: ").iter().any(|line| line.contains(said)),
             "it does not say {said}"
         );
-        daemon.configure(&right)?; // `kmodtrail status` reads where to ask
+        if said == "kmodtrail.toml" {
+            daemon.configure(&right)?; // of what is no TOML `kmodtrail status` can't learn where to ask
+        }
         works(&daemon, "server")?;
         ensure!(daemon.sink("other").is_err() && other.connections() == 0, "a part of it is in force");
     }
