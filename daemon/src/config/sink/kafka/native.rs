@@ -16,7 +16,8 @@ const ALWAYS: &[(&str, &str)] = &[
     ("acks", "all"),
     // librdkafka never gives a message up by itself: what it gave up could be stored all the same
     ("message.timeout.ms", "0"),
-    // a refusal that lasts, such as too few replicas, comes to light with the broker's words after some 8 s
+    // a refusal that lasts comes to light with the broker's words after some 8 s; too few replicas after a minute or so, as a broker of
+    // Kafka 4 takes request.timeout.ms for each answer
     ("retries", "10"),
     ("topic.metadata.propagation.max.ms", "5000"),
     // a broker that is back is found soon
