@@ -137,7 +137,9 @@ impl Pipeline {
         match self.queue.commit(&self.routing) {
             Ok(()) if self.stuck => {
                 self.stuck = false;
-                tracing::info!("the spool can be written again; what was dropped to make room, if anything, is told by kmodtrail.dropped");
+                tracing::info!(
+                    "the spool can be written again; what was dropped to make room, if anything, is told by kmodtrail.dropped"
+                );
             }
             Ok(()) => {}
             Err(error) if !self.stuck => {

@@ -3,8 +3,9 @@
 //! A batch at a time: read, routed, delivered, and settled in the spool when the far side has it. What it does not have is tried again,
 //! for ever, at growing intervals; what it will never take becomes a dead letter. Nothing is kept here that is not in the spool.
 
+mod desk;
+
 use std::{
-    future::pending,
     io,
     ops::Range,
     pin::pin,
@@ -19,6 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::desk::{Control, Desk, Told};
 use super::{Deliver, Health, Outgoing, Trouble, Verdict, dead_letters::DeadLetters};
 use crate::{
     event::{DropReason, Dropped},
@@ -33,16 +35,6 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const REST: Duration = Duration::from_millis(5);
 /// So often the spool's account of a sink is made durable.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a worker is told.
-enum Control<D> {
-    /// Another configuration; another sink only where that has changed.
-    Configure { router: Router, sink: Option<D> },
-    /// Open again what may have been rotated away.
-    Reopen,
-    /// Deliver what can be delivered in this time, and end.
-    Stop { drain: Duration },
-}
 
 /// A running worker.
 #[derive(Debug)]
@@ -157,60 +149,6 @@ impl Batch {
     }
 }
 
-/// What the worker has been told and not done yet.
-struct Desk<D> {
-    orders: mpsc::UnboundedReceiver<Control<D>>,
-    router: Router,
-    replacement: Option<D>,
-    reopen: bool,
-    /// When to end, once that is decided.
-    end: Option<Instant>,
-    /// Whoever gave orders is gone.
-    closed: bool,
-}
-
-/// What there is to do.
-enum Told {
-    Order,
-    End,
-}
-
-impl<D> Desk<D> {
-    /// Waits for the next order, or for the end.
-    async fn told(&mut self) -> Told {
-        let end = self.end;
-        let ended = async {
-            match end {
-                Some(end) => sleep_until(end).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = ended => Told::End,
-            order = self.orders.recv(), if !self.closed => {
-                self.note(order);
-                Told::Order
-            }
-        }
-    }
-
-    fn note(&mut self, order: Option<Control<D>>) {
-        match order {
-            Some(Control::Configure { router, sink }) => {
-                self.router = router;
-                self.replacement = sink.or(self.replacement.take());
-            }
-            Some(Control::Reopen) => self.reopen = true,
-            Some(Control::Stop { drain }) => self.end = Some(Instant::now() + drain),
-            None => {
-                self.closed = true;
-                self.end.get_or_insert_with(Instant::now);
-            }
-        }
-    }
-}
-
 /// Waits until there is something to read, and then until that is worth it.
 async fn rested(reader: &mut Reader, rested: Instant) {
     reader.readable().await;
@@ -244,7 +182,7 @@ struct Loop<D> {
 impl<D: Deliver> Loop<D> {
     fn new(job: Job<D>, orders: mpsc::UnboundedReceiver<Control<D>>) -> Self {
         let Job { name, sink, router, reader, dead_letters, health, held_back } = job;
-        let desk = Desk { orders, router, replacement: None, reopen: false, end: None, closed: false };
+        let desk = Desk::new(orders, router);
         let now = Instant::now();
         Self { name, sink, reader, dead_letters, health, held_back, desk, saved: now, unsaved: false, rested: now }
     }

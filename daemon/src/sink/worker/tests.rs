@@ -35,7 +35,7 @@ impl Deliver for Scripted {
         let ids = records.iter().map(|o| o.record.uid().to_owned()).collect();
         self.batches.lock().expect("nobody panicked").push(ids);
         if self.hangs {
-            pending::<()>().await;
+            std::future::pending::<()>().await;
         }
         let answer = self.answers.lock().expect("nobody panicked").pop_front();
         let answer = answer.unwrap_or_else(|| Box::new(|_| Verdict::Delivered));
