@@ -111,7 +111,7 @@ fn of_a_wrong_file(host: &Host<'_>) -> Result<()> {
             daemon.log().find_all("configuration: ").iter().any(|line| line.contains(said)),
             "it does not say {said}"
         );
-        if said == "kmodtrail.toml" {
+        if *said == "kmodtrail.toml" {
             daemon.configure(&right)?; // of what is no TOML `kmodtrail status` can't learn where to ask
         }
         works(&daemon, "server")?;
