@@ -3,6 +3,7 @@
 pub mod json;
 pub mod otlp_json;
 pub mod otlp_proto;
+mod shared_end;
 pub mod terminal;
 
 use std::sync::Arc;

@@ -92,7 +92,9 @@ impl<'a> Record<'a> {
             span_id: &[],
         };
         let mut fields = Fields::new(bytes);
-        while let Some((number, field)) = fields.next()? {
+        loop {
+            fields.skip_short(log::ATTRIBUTES);
+            let Some((number, field)) = fields.next()? else { return Ok(record) };
             match (number, field) {
                 (log::TIME, Field::Fixed64(time)) => record.time = time,
                 (log::OBSERVED_TIME, Field::Fixed64(time)) => record.observed = time,
@@ -109,7 +111,6 @@ impl<'a> Record<'a> {
                 _ => {}
             }
         }
-        Ok(record)
     }
 
     /// The attributes, in their order.

@@ -68,7 +68,7 @@ pub enum Sink {
     /// `type = "otlp"`
     Otlp(Box<OtlpSink>),
     /// `type = "stdout"`
-    Stdout(StdoutSink),
+    Stdout(Box<StdoutSink>),
 }
 
 impl Sink {
@@ -87,7 +87,7 @@ impl Sink {
                 Ok(sink) => Ok(Self::Otlp(Box::new(sink))),
                 Err(error) => Err(OpenError { sink: name.to_owned(), why: error.to_string() }),
             },
-            SinkKind::Stdout => StdoutSink::open(name, encoding).map(Self::Stdout),
+            SinkKind::Stdout => StdoutSink::open(name, encoding).map(|sink| Self::Stdout(Box::new(sink))),
         }
     }
 }

@@ -11,12 +11,18 @@ use std::{
 
 use humantime::format_rfc3339_nanos;
 
-use super::otlp_json::{hex, number, raw, string};
+use super::{
+    otlp_json::{hex, number, raw, string},
+    shared_end::SharedEnd,
+};
 use crate::record::{KeyValue, Record, Value, resource_attributes};
 
 /// See the module. What is the same for all records of a resource is encoded once.
 #[derive(Debug, Default)]
-pub struct Json(Option<OfResource>);
+pub struct Json {
+    resource: Option<OfResource>,
+    end: SharedEnd,
+}
 
 /// What a resource says.
 #[derive(Debug)]
@@ -47,8 +53,8 @@ impl OfResource {
 impl Json {
     /// Appends one object.
     pub fn encode(&mut self, resource: &Arc<[u8]>, record: &Record<'_>, out: &mut Vec<u8>) {
-        let known = self.0.take().filter(|known| Arc::ptr_eq(&known.resource, resource));
-        let known = self.0.insert(known.unwrap_or_else(|| OfResource::new(resource)));
+        let known = self.resource.take().filter(|known| Arc::ptr_eq(&known.resource, resource));
+        let known = self.resource.insert(known.unwrap_or_else(|| OfResource::new(resource)));
         // JSON is no longer than protobuf by much
         out.reserve(2 * record.bytes.len());
         begin(record, out);
@@ -58,7 +64,7 @@ impl Json {
         } else {
             out.extend_from_slice(&known.members);
         }
-        members(out, record.attributes());
+        self.end.write(record, out, |out, _, name, value| member(out, name, value));
         raw(out, "}");
     }
 }
@@ -90,12 +96,14 @@ fn begin(record: &Record<'_>, out: &mut Vec<u8>) {
 
 /// Members behind others.
 fn members<'a>(out: &mut Vec<u8>, attributes: impl Iterator<Item = (&'a str, Value<'a>)>) {
-    for (name, value) in attributes {
-        raw(out, ",");
-        string(out, name);
-        raw(out, ":");
-        any(out, value);
-    }
+    attributes.for_each(|(name, value)| member(out, name, value));
+}
+
+fn member(out: &mut Vec<u8>, name: &str, value: Value<'_>) {
+    raw(out, ",");
+    string(out, name);
+    raw(out, ":");
+    any(out, value);
 }
 
 fn any(out: &mut Vec<u8>, value: Value<'_>) {

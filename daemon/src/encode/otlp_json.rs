@@ -11,11 +11,16 @@ use base64::Engine as _;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use serde_json::ser::{CompactFormatter, Formatter as _};
 
+use super::shared_end::SharedEnd;
 use crate::record::{Record, Value, resource_attributes};
 
 /// See the module. What is the same for all records of a resource is encoded once.
 #[derive(Debug, Default)]
-pub struct OtlpJson(Option<(Arc<[u8]>, Vec<u8>)>);
+pub struct OtlpJson {
+    /// A resource, and what stands before its records.
+    resource: Option<(Arc<[u8]>, Vec<u8>)>,
+    end: SharedEnd,
+}
 
 impl OtlpJson {
     /// Appends one request with one record.
@@ -40,7 +45,7 @@ impl OtlpJson {
             }
             // JSON is about half as long again as protobuf
             out.reserve(2 * record.bytes.len());
-            log_record(out, &record);
+            log_record(out, &record, &mut self.end);
         }
         if last.is_some() {
             end_of_records(out);
@@ -50,9 +55,9 @@ impl OtlpJson {
 
     /// What stands before the records of a resource.
     fn begin_of_records(&mut self, resource: &Arc<[u8]>) -> &[u8] {
-        let known = self.0.take().filter(|(known, _)| Arc::ptr_eq(known, resource));
+        let known = self.resource.take().filter(|(known, _)| Arc::ptr_eq(known, resource));
         let known = known.unwrap_or_else(|| (Arc::clone(resource), begin_of_records(resource)));
-        &self.0.insert(known).1
+        &self.resource.insert(known).1
     }
 }
 
@@ -77,7 +82,7 @@ fn end_of_records(out: &mut Vec<u8>) {
     raw(out, "}");
 }
 
-fn log_record(out: &mut Vec<u8>, record: &Record<'_>) {
+fn log_record(out: &mut Vec<u8>, record: &Record<'_>, end: &mut SharedEnd) {
     raw(out, r#"{"timeUnixNano":""#);
     number(out, record.time);
     raw(out, r#"","observedTimeUnixNano":""#);
@@ -91,9 +96,7 @@ fn log_record(out: &mut Vec<u8>, record: &Record<'_>) {
     raw(out, r#","body":{"stringValue":"#);
     string(out, record.body);
     raw(out, r#"},"attributes":["#);
-    for (i, (name, value)) in record.attributes().enumerate() {
-        key_value(out, i == 0, name, value);
-    }
+    end.write(record, out, key_value);
     raw(out, "]");
     for (name, id) in [("traceId", record.trace_id), ("spanId", record.span_id)] {
         if !id.is_empty() {

@@ -90,6 +90,11 @@ impl<'a> Attributes<'a> {
         Self { rest: message, number }
     }
 
+    /// The next ones as they are encoded, and all that follows them in the message.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The value of that name. The others are not parsed.
     #[must_use]
     pub fn get(mut self, name: &str) -> Option<Value<'a>> {

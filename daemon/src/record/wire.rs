@@ -49,6 +49,13 @@ impl<'a> Fields<'a> {
         Ok(Some((key >> 3, field)))
     }
 
+    /// Goes to the first field that [`short`] does not find.
+    pub(crate) fn skip_short(&mut self, number: u32) {
+        while let Some((_, rest)) = short(self.0, number) {
+            self.0 = rest;
+        }
+    }
+
     /// What has not been read yet.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.0
