@@ -2,6 +2,7 @@
 # PID 1 of a fast guest: mounts, runs /do.sh, sends /out as a compressed tar through the second serial port, powers off.
 /bin/busybox --install -s /bin
 export PATH=/bin:/sbin HOME=/
+echo 'init runs'
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
