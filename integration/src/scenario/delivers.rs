@@ -1,4 +1,4 @@
-//! The daemon and the servers that it delivers to: everything arrives, once things are well again.
+//! A recording in the place of the kernel, which the other scenarios without a guest stand on.
 
 use std::collections::BTreeSet;
 
