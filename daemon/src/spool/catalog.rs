@@ -48,6 +48,7 @@ struct Chain {
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     lanes: [Chain; LANES],
+    published: [u64; LANES],
     /// Bytes of everything else that counts: accounts and files that wait to be used again.
     pub(super) other_bytes: u64,
     segment_bytes: u64,
@@ -57,6 +58,16 @@ impl Catalog {
     /// Sequences behind the last entry of each lane.
     pub(super) fn ends(&self) -> [u64; LANES] {
         self.lanes.each_ref().map(|chain| chain.next)
+    }
+
+    /// Sequences up to which the lanes may be read. What one commit has put into several lanes is published at once, so that it is read in
+    /// its order.
+    pub(super) const fn published(&self) -> [u64; LANES] {
+        self.published
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.published = self.ends();
     }
 
     pub(super) const fn bytes(&self) -> u64 {

@@ -107,7 +107,7 @@ impl Reader {
     }
 
     fn is_readable(&self) -> bool {
-        let ends = self.shared.catalog().ends();
+        let ends = self.shared.catalog().published();
         let mut kept = self.cell.lock();
         let lanes = &mut kept.account.lanes;
         lanes.iter_mut().zip(ends).any(|(progress, end)| progress.position() < end && !progress.is_full())
@@ -131,7 +131,7 @@ impl Reader {
                     .oldest_end(lane)
                     .is_some_and(|end| kept.safe()[at] < end && end <= kept.account.lanes[at].cursor())
             };
-            (catalog.ends(), Lane::ALL.iter().any(passed))
+            (catalog.published(), Lane::ALL.iter().any(passed))
         };
         if passed {
             // where it fails the segment stays, and whoever saves the account at intervals is told

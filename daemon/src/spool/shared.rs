@@ -86,7 +86,8 @@ impl Shared {
         options: Options,
         recovered: Recovered,
     ) -> (Self, WriterStart) {
-        let Recovered { catalog, cells, segment_number, unsynced, writer } = recovered;
+        let Recovered { mut catalog, cells, segment_number, unsynced, writer } = recovered;
+        catalog.publish();
         let opened_at = catalog.ends();
         let shared = Self {
             disk,

@@ -151,6 +151,7 @@ impl Writer {
             }
         }
         if wrote {
+            self.shared.catalog().publish();
             self.shared.committed.send_replace(());
         }
         self.report(result)

@@ -57,6 +57,27 @@ fn readers_get_the_entries_of_all_lanes_in_the_order_in_which_they_were_pushed()
 }
 
 #[test]
+fn a_reader_gets_what_is_committed_meanwhile_in_its_order() {
+    const COMMITS: usize = 500;
+    let disk = SimDisk::new();
+    let (spool, mut writer) = open(&disk);
+    let mut reader = spool.reader("kafka", Begin::Opening).expect("it is free");
+    let reading = thread::spawn(move || {
+        let mut chunk = Chunk::default();
+        while chunk.entries.len() < COMMITS * LANES {
+            reader.read(&mut chunk, usize::MAX).expect("the disk works");
+        }
+        chunk.entries.iter().map(|entry| String::from_utf8_lossy(chunk.payload(entry)).into_owned()).collect::<Vec<_>>()
+    });
+    let expected: Vec<_> = (0..COMMITS * LANES).map(|i| format!("entry {i}")).collect();
+    for one in expected.chunks(LANES) {
+        one.iter().enumerate().for_each(|(lane, text)| push(&mut writer, lane, text.as_bytes()));
+        commit(&mut writer);
+    }
+    assert_eq!(reading.join().expect("it reads all"), expected);
+}
+
+#[test]
 fn entries_are_settled_in_any_order_and_those_that_are_not_come_again() {
     let disk = SimDisk::new();
     let (spool, mut writer) = open(&disk);
