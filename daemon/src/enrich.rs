@@ -3,9 +3,10 @@
 //! Nothing is asked about the acting process itself: it may have ended, or have become another program. The kernel's record has it.
 
 mod ancestors;
+mod signature;
 mod users;
 
-use self::{ancestors::Ancestors, users::Users};
+use self::{ancestors::Ancestors, signature::Signatures, users::Users};
 use std::sync::Arc;
 
 use crate::event::{Event, Process};
@@ -17,6 +18,7 @@ pub struct Enrich {
     /// When the file of users was looked at, CLOCK_REALTIME.
     users_seen: u64,
     ancestors: Ancestors,
+    signatures: Signatures,
 }
 
 /// So long a change of the file of users may go unnoticed, nanoseconds.
@@ -31,7 +33,12 @@ struct Enriched {
 
 impl Default for Enrich {
     fn default() -> Self {
-        Self { users: Users::new("/etc/passwd"), users_seen: 0, ancestors: Ancestors::new("/proc") }
+        Self {
+            users: Users::new("/etc/passwd"),
+            users_seen: 0,
+            ancestors: Ancestors::new("/proc"),
+            signatures: Signatures::default(),
+        }
     }
 }
 
@@ -46,6 +53,7 @@ impl Enrich {
         // the events of one attempt share their process: it is looked up once
         let mut done: Vec<Enriched> = Vec::new();
         for event in events {
+            self.signatures.read(event);
             let Some(process) = &mut event.process else { continue };
             if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {
                 done.push(self.process(process, event.time.boot));

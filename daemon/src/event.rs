@@ -20,13 +20,13 @@ use std::sync::Arc;
 
 pub use attributes::{Attributes, Items, Value};
 pub use module::{
-    File, Helper, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request, Syscall,
-    Unload, UnloadFlags, Verdict, Verify,
+    File, Helper, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request,
+    Syscall, Unload, UnloadFlags, Verdict, Verify,
 };
 pub use origin::{Origin, RecordId, Timestamps, TraceId};
 pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
-pub use signature::SignatureState;
+pub use signature::{Appended, Signature, SignatureBlock, SignatureState};
 pub use taints::{Taint, Taints};
 pub use text::Text;
 
@@ -62,6 +62,8 @@ pub enum What {
     Load(Box<Load>),
     /// An attempt to unload a module ended.
     Unload(Unload),
+    /// The kernel got a taint flag that it did not have.
+    Taint(KernelTaints),
     /// The daemon is watching.
     Started(Started),
     /// Which hooks are attached.
@@ -124,6 +126,7 @@ impl What {
             Self::Verify(_) => "linux.kernel_module.verify",
             Self::Load(_) => "linux.kernel_module.load",
             Self::Unload(_) => "linux.kernel_module.unload",
+            Self::Taint(_) => "linux.kernel_module.taint",
             Self::Started(_) => "kmodtrail.started",
             Self::Coverage(_) => "kmodtrail.coverage",
             Self::Lost(_) => "kmodtrail.lost",
@@ -133,13 +136,14 @@ impl What {
     }
 
     /// Every name that [`Self::name`] can give.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "linux.kernel_module.request",
         "linux.kernel_module.helper",
         "linux.kernel_module.read",
         "linux.kernel_module.verify",
         "linux.kernel_module.load",
         "linux.kernel_module.unload",
+        "linux.kernel_module.taint",
         "kmodtrail.started",
         "kmodtrail.coverage",
         "kmodtrail.lost",
@@ -156,10 +160,10 @@ impl Event {
         match &self.what {
             What::Request(r) => r.verdict.severity(),
             What::Read(r) => r.verdict.severity(),
-            What::Verify(v) => v.state.severity(),
+            What::Verify(v) => v.signature.state.severity(),
             What::Load(l) => l.severity(),
             What::Unload(u) => u.severity(),
-            What::Lost(_) => Severity::Warn,
+            What::Taint(_) | What::Lost(_) => Severity::Warn,
             What::Dropped(d) => d.reason.severity(),
             What::Coverage(c) if c.incomplete() => Severity::Warn,
             What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Stopped(_) => Severity::Info,

@@ -17,6 +17,7 @@ mod identity;
 mod layout;
 mod load;
 mod play;
+mod policy;
 mod programs;
 mod stream;
 mod threads;
@@ -39,10 +40,11 @@ use self::{
     clock::Clock,
     frame::Context,
     layout::Layout,
+    policy::Policy,
     programs::Programs,
     stream::Stream,
 };
-use crate::event::{Coverage, Event, HookState, Lost, Origin, Text, Timestamps, What};
+use crate::event::{Coverage, Event, HookState, Lost, Origin, Taints, Text, Timestamps, What};
 
 /// What the configuration decides about the sensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl Sensor {
         // unique per load of the programs: wall clock, so that it is also unique over reboots
         let epoch = clock.wall(clock.boot());
         layout.settings.epoch = epoch;
+        layout.settings.taints = policy::taints().unwrap_or(0);
         raise_memlock_limit();
         let programs = Programs::attach(&layout, settings)?;
         let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
@@ -118,6 +121,11 @@ impl Sensor {
             boot_id: Arc::clone(&boot_id),
             sees_verification: attached("verify_signature"),
             sees_parameters: attached("parse_args"),
+            sees_signature_check: attached("signature_check"),
+            checks_signatures: layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT,
+            // what came since the hook is there will come again, as a record
+            taints: attached("add_taint").then(policy::taints).flatten().map(Taints),
+            policy: Some(Arc::new(Policy::of_running_kernel())),
         };
         Ok(Self {
             programs,
@@ -220,6 +228,9 @@ impl Sensor {
         let (boot_id, epoch) = (&self.boot_id, self.epoch);
         self.programs.counters.newly_lost(|cpu, kind, count, all| {
             let (event, record) = lost_as(kind);
+            if kind == Kind::AddTaint {
+                self.stream.set_taints(policy::taints());
+            }
             // the number of all that were lost so far makes the id: told once, it is the same on every try
             let sequence = (kind as u64) << 48 | all;
             events.push(Event {
@@ -286,6 +297,7 @@ fn lost_as(kind: Kind) -> (&'static str, &'static str) {
         Kind::InitModuleFunction => (LOAD, "do_init_module"),
         Kind::ModuleLive => (LOAD, "module live"),
         Kind::FreeModule => (UNLOAD, "free_module"),
+        Kind::AddTaint => ("linux.kernel_module.taint", "add_taint"),
     }
 }
 

@@ -76,6 +76,7 @@ fn details(event: &Event) -> Details {
     let mut details = Details::new();
     match &event.what {
         What::Request(_)
+        | What::Taint(_)
         | What::Started(_)
         | What::Coverage(_)
         | What::Lost(_)
@@ -86,7 +87,7 @@ fn details(event: &Event) -> Details {
         What::Verify(v) => of_file(v.file.as_ref(), &mut details),
         What::Load(l) => {
             of_file(l.file.as_ref(), &mut details);
-            details.push(("signature", l.signature.name().to_owned()));
+            details.push(("signature", l.signature.state.name().to_owned()));
             of_module(l.module.as_ref(), &mut details);
             of_outcome(l.outcome, &mut details);
             let given = l.parameters.as_ref().filter(|p| !p.text.is_empty());

@@ -7,7 +7,10 @@ use std::{
 
 use opentelemetry_semantic_conventions::attribute as otel;
 
-use super::{Event, File, HookState, ModuleFacts, Process, ProcessId, Text, Verdict, What, names};
+use super::{
+    Appended, Event, File, HookState, KernelTaints, ModuleFacts, Process, ProcessId, Signature, Text, Verdict, What,
+    names,
+};
 
 /// Where attributes go.
 pub type Attributes<'v> = &'v mut dyn FnMut(&'static str, Value<'_>);
@@ -161,7 +164,7 @@ fn what(event: &Event, put: &mut Put<'_>) {
         What::Verify(v) => {
             put.maybe(names::MODULE_NAME, v.name.as_ref());
             of_file(v.file.as_ref(), put);
-            put.set(names::MODULE_SIGNATURE_STATE, v.state.name());
+            signature(&v.signature, put);
             errno(v.errno, put);
         }
         What::Load(l) => {
@@ -179,7 +182,10 @@ fn what(event: &Event, put: &mut Put<'_>) {
             of_file(l.file.as_ref(), put);
             put.maybe(names::MODULE_IMAGE_SIZE, l.image_size);
             of_module(l.module.as_ref(), put);
-            put.set(names::MODULE_SIGNATURE_STATE, l.signature.name());
+            signature(&l.signature, put);
+            if let Some(taints) = l.kernel_taints {
+                kernel_taints(taints, put);
+            }
             if let Some(parameters) = &l.parameters {
                 put.set(names::MODULE_PARAMETERS, &parameters.text);
                 put.when(names::MODULE_PARAMETERS_CUT, parameters.cut);
@@ -197,6 +203,10 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.each(names::MODULE_FLAGS, &u.flags.names());
             of_module(u.module.as_ref(), put);
             put.maybe(names::MODULE_DURATION, u.duration);
+        }
+        What::Taint(taints) => {
+            put.each(names::KERNEL_TAINTS_ADDED, &taints.added().names());
+            kernel_taints(*taints, put);
         }
         What::Started(s) => {
             put.set(otel::SERVICE_VERSION, s.version);
@@ -302,6 +312,29 @@ fn of_module(module: Option<&ModuleFacts>, put: &mut Put<'_>) {
         put.each(names::MODULE_TAINTS_NAMES, &taints.names());
     }
     put.maybe(names::MODULE_SIGNATURE_OK, module.sig_ok);
+}
+
+fn signature(signature: &Signature, put: &mut Put<'_>) {
+    put.set(names::MODULE_SIGNATURE_STATE, signature.state.name());
+    put.maybe(names::MODULE_SIGNATURE_ENFORCED, signature.enforced);
+    put.maybe(names::MODULE_SIGNATURE_PRESENT, signature.appended.is_there());
+    match &signature.appended {
+        Appended::Block(block) => {
+            put.maybe(names::MODULE_SIGNATURE_SIGNER, block.signer.as_ref());
+            put.set(names::MODULE_SIGNATURE_KEY_ID, &block.key_id);
+            put.set(names::MODULE_SIGNATURE_HASH, &block.hash_algorithm);
+            if let Some(made) = block.time {
+                put.set(names::MODULE_SIGNATURE_TIME, format_args!("{}", time(made)));
+            }
+        }
+        Appended::Unreadable(why) => put.set(names::MODULE_SIGNATURE_ERROR, *why),
+        Appended::Unknown | Appended::Nothing | Appended::Raw(_) => {}
+    }
+}
+
+fn kernel_taints(taints: KernelTaints, put: &mut Put<'_>) {
+    put.set(names::KERNEL_TAINTS_BEFORE, taints.before.0);
+    put.set(names::KERNEL_TAINTS_AFTER, taints.after.0);
 }
 
 fn time(wall: u64) -> impl fmt::Display {

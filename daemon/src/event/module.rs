@@ -1,6 +1,6 @@
 //! What happened to a module.
 
-use super::{Severity, SignatureState, Taints, Text};
+use super::{Severity, Signature, SignatureState, Taints, Text};
 
 /// Which system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +96,8 @@ pub enum Refusal {
     Signature,
     /// Lockdown.
     Lockdown,
+    /// `module_blacklist=` of the kernel's command line.
+    Blacklist,
     /// A security module: SELinux, AppArmor, LoadPin, IMA, ...
     SecurityModule,
 }
@@ -109,6 +111,7 @@ impl Refusal {
             Self::ModulesDisabled => "modules_disabled",
             Self::Signature => "signature",
             Self::Lockdown => "lockdown",
+            Self::Blacklist => "blacklist",
             Self::SecurityModule => "security_module",
         }
     }
@@ -256,7 +259,7 @@ pub struct Verify {
     /// The module's name, where it was known by then.
     pub name: Option<Text>,
     /// What it means.
-    pub state: SignatureState,
+    pub signature: Signature,
     /// What mod_verify_sig returned, as a positive errno; `None`: it was not called.
     pub errno: Option<i32>,
 }
@@ -285,6 +288,23 @@ pub struct Parameters {
     pub cut: bool,
 }
 
+/// The kernel's own taints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelTaints {
+    /// Before.
+    pub before: Taints,
+    /// After.
+    pub after: Taints,
+}
+
+impl KernelTaints {
+    /// The flags that were added.
+    #[must_use]
+    pub const fn added(self) -> Taints {
+        Taints(self.after.0 & !self.before.0)
+    }
+}
+
 /// `linux.kernel_module.load`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
@@ -307,7 +327,9 @@ pub struct Load {
     /// `None` where they were not seen: the attempt ended before.
     pub parameters: Option<Parameters>,
     /// What is known of the signature.
-    pub signature: SignatureState,
+    pub signature: Signature,
+    /// `None` where taints are not watched.
+    pub kernel_taints: Option<KernelTaints>,
     /// What the kernel asked for, where it did.
     pub alias: Option<Text>,
     /// From the call to its return, nanoseconds.
@@ -325,7 +347,7 @@ impl Load {
     pub(super) fn severity(&self) -> Severity {
         let tainted = self.module.as_ref().and_then(|m| m.taints).is_some_and(|t| !t.is_empty());
         let from_file = matches!(self.source, Some(LoadSource::File) | None);
-        match (self.outcome, self.signature) {
+        match (self.outcome, self.signature.state) {
             (Outcome::Success, SignatureState::Bad) => Severity::Error,
             (Outcome::Refused(..) | Outcome::Unknown, _) => Severity::Warn,
             (_, state) if state.severity() > Severity::Info && state != SignatureState::Unknown => Severity::Warn,

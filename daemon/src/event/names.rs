@@ -16,7 +16,7 @@ names! {
     MODULE_ALIAS = "linux.kernel_module.alias": Text;
     MODULE_OUTCOME = "linux.kernel_module.outcome": Word(&["success", "failure", "refused", "unknown"]);
     MODULE_REFUSAL = "linux.kernel_module.refusal": Word(&[
-        "capability", "modules_disabled", "signature", "lockdown", "security_module",
+        "capability", "modules_disabled", "signature", "lockdown", "blacklist", "security_module",
     ]);
     MODULE_ERRNO = "linux.kernel_module.errno": Int;
     MODULE_SYSCALL = "linux.kernel_module.syscall": Word(&["init_module", "finit_module", "delete_module"]);
@@ -37,6 +37,16 @@ names! {
     MODULE_SIGNATURE_STATE = "linux.kernel_module.signature.state": Word(&[
         "valid", "unsigned", "untrusted_key", "bad", "unsupported", "not_checked", "unknown",
     ]);
+    MODULE_SIGNATURE_ENFORCED = "linux.kernel_module.signature.enforced": Bool;
+    MODULE_SIGNATURE_PRESENT = "linux.kernel_module.signature.present": Bool;
+    MODULE_SIGNATURE_SIGNER = "linux.kernel_module.signature.signer": Text;
+    MODULE_SIGNATURE_KEY_ID = "linux.kernel_module.signature.key_id": Text;
+    MODULE_SIGNATURE_HASH = "linux.kernel_module.signature.hash_algorithm": Text;
+    MODULE_SIGNATURE_TIME = "linux.kernel_module.signature.time": Text;
+    MODULE_SIGNATURE_ERROR = "linux.kernel_module.signature.error": Text;
+    KERNEL_TAINTS_BEFORE = "linux.kernel_module.kernel_taints.before": Int;
+    KERNEL_TAINTS_AFTER = "linux.kernel_module.kernel_taints.after": Int;
+    KERNEL_TAINTS_ADDED = "linux.kernel_module.kernel_taints.added": Taints;
     MODULE_PARAMETERS = "linux.kernel_module.parameters": Text;
     MODULE_PARAMETERS_CUT = "linux.kernel_module.parameters_cut": Bool;
     MODULE_VERSION = "linux.kernel_module.version": Text;

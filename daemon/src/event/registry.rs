@@ -228,7 +228,7 @@ fn every_member_of_an_enumeration_is_a_value_that_the_code_has() {
     assert_eq!(members(names::MODULE_OUTCOME), outcomes.map(Outcome::name));
     let refusals = {
         use Refusal::*;
-        [Capability, ModulesDisabled, Signature, Lockdown, SecurityModule]
+        [Capability, ModulesDisabled, Signature, Lockdown, Blacklist, SecurityModule]
     };
     assert_eq!(members(names::MODULE_REFUSAL), refusals.map(Refusal::name));
     let syscalls = [Syscall::InitModule, Syscall::FinitModule, Syscall::DeleteModule];

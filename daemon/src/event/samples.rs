@@ -98,6 +98,10 @@ fn module() -> ModuleFacts {
     }
 }
 
+fn unreadable(state: SignatureState) -> Signature {
+    Signature { state, enforced: Some(false), appended: Appended::Unreadable("it is no PKCS#7 message") }
+}
+
 /// An unsigned load by a person.
 pub(crate) fn load() -> Event {
     event(What::Load(Box::new(Load {
@@ -110,10 +114,32 @@ pub(crate) fn load() -> Event {
         file: Some(file()),
         image_size: Some(123_456),
         parameters: Some(Parameters { text: "debug=1".into(), cut: true }),
-        signature: SignatureState::Unsigned,
+        signature: Signature { state: SignatureState::Unsigned, enforced: Some(false), appended: Appended::Nothing },
+        kernel_taints: Some(KernelTaints { before: Taints(0), after: Taints(12288) }),
         alias: Some("evil-alias".into()),
         duration: Some(1_234_567),
     })))
+}
+
+fn block() -> SignatureBlock {
+    SignatureBlock {
+        signer: Some("Debian Secure Boot CA".into()),
+        key_id: "751459a62f65d0b1".to_owned(),
+        hash_algorithm: "sha256".to_owned(),
+        time: Some(1_700_000_000_000_000_000),
+    }
+}
+
+fn signed(state: SignatureState) -> Signature {
+    Signature { state, enforced: Some(true), appended: Appended::Block(Arc::new(block())) }
+}
+
+fn with_signature(signature: Signature) -> Event {
+    let mut event = load();
+    if let What::Load(load) = &mut event.what {
+        load.signature = signature;
+    }
+    event
 }
 
 fn refused_load() -> Event {
@@ -127,7 +153,8 @@ fn refused_load() -> Event {
         file: None,
         image_size: None,
         parameters: None,
-        signature: SignatureState::Unknown,
+        signature: Signature::UNKNOWN,
+        kernel_taints: None,
         alias: None,
         duration: None,
     })))
@@ -197,11 +224,24 @@ pub(crate) fn all() -> Vec<Event> {
         event(What::Verify(Verify {
             file: Some(file()),
             name: Some("evil".into()),
-            state: SignatureState::Bad,
+            signature: unreadable(SignatureState::Bad),
             errno: Some(129),
         })),
-        bare(What::Verify(Verify { file: None, name: None, state: SignatureState::NotChecked, errno: None })),
+        bare(What::Verify(Verify {
+            file: None,
+            name: None,
+            signature: unreadable(SignatureState::NotChecked),
+            errno: None,
+        })),
+        event(What::Verify(Verify {
+            file: Some(file()),
+            name: Some("evil".into()),
+            signature: signed(SignatureState::UntrustedKey),
+            errno: Some(126),
+        })),
         load(),
+        with_signature(signed(SignatureState::Valid)),
+        with_signature(unreadable(SignatureState::Bad)),
         refused_load(),
         event(What::Unload(unload.clone())),
         bare(What::Unload(Unload {
@@ -210,6 +250,7 @@ pub(crate) fn all() -> Vec<Event> {
             duration: None,
             ..unload
         })),
+        event(What::Taint(KernelTaints { before: Taints(4096), after: Taints(12288) })),
         bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into() })),
         bare(What::Coverage(coverage)),
         bare(What::Lost(Lost { event: "linux.kernel_module.read", record: "read", count: 3 })),

@@ -36,7 +36,7 @@ pub(super) fn of(event: &Event) -> String {
                 .as_ref()
                 .or(v.file.as_ref().map(|f| &f.path))
                 .map_or("a module from memory", super::Text::as_str);
-            format!("the kernel checked the signature of {which}: {}", signature(v.state))
+            format!("the kernel checked the signature of {which}: {}", signature(v.signature.state))
         }
         What::Load(l) => load(l, &who),
         What::Unload(u) => match u.outcome {
@@ -44,6 +44,10 @@ pub(super) fn of(event: &Event) -> String {
             Outcome::Success => format!("{who} unloaded the module {}", u.name),
             outcome => format!("{who} tried to unload the module {}: {}", u.name, outcome_text(outcome)),
         },
+        What::Taint(taints) => {
+            let added = taints.added();
+            format!("{who} tainted the kernel: {} ({})", added.names().join(", "), added.letters())
+        }
         What::Started(s) => format!("kmodtrail {} watches the kernel {}", s.version, s.kernel),
         What::Coverage(c) => {
             let count = |f: fn(&HookState) -> bool| c.hooks.iter().filter(|h| f(&h.state)).count();
@@ -114,7 +118,7 @@ fn load(l: &Load, who: &str) -> String {
     if l.outcome != Outcome::Success {
         return format!("{who} tried to load {subject}{from}: {}", outcome_text(l.outcome));
     }
-    let signed = match l.signature {
+    let signed = match l.signature.state {
         SignatureState::Unknown => String::new(),
         SignatureState::Unsigned => ", unsigned".to_owned(),
         state => format!(", signature {}", signature(state)),

@@ -1,8 +1,10 @@
-//! What a module's signature means.
+//! A module's signature.
 
-use super::Severity;
+use std::sync::Arc;
 
-/// `linux.kernel_module.signature.state`.
+use super::{Severity, Text};
+
+/// `linux.kernel_module.signature.state`: what the kernel did with the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignatureState {
     /// The kernel verified it.
@@ -15,7 +17,8 @@ pub enum SignatureState {
     Bad,
     /// An algorithm or format that this kernel can't check: -ENOPKG.
     Unsupported,
-    /// This kernel checks no signatures.
+    /// The kernel did not look at it: it checks no signatures, or the module was forced in (MODULE_INIT_IGNORE_MODVERSIONS,
+    /// MODULE_INIT_IGNORE_VERMAGIC).
     NotChecked,
     /// Not seen.
     Unknown,
@@ -54,6 +57,62 @@ impl SignatureState {
         match self {
             Self::Valid | Self::NotChecked => Severity::Info,
             _ => Severity::Warn,
+        }
+    }
+}
+
+/// What is known of a module's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// What the kernel did with it.
+    pub state: SignatureState,
+    /// Whether this kernel refuses modules without a valid one; `None` where that could not be found out.
+    pub enforced: Option<bool>,
+    /// What stands at the end of the image.
+    pub appended: Appended,
+}
+
+/// What stands at the end of a module's image, where the kernel looks for a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// The image was not seen.
+    Unknown,
+    /// No signature.
+    Nothing,
+    /// `struct module_signature` and the signature, as the kernel's record has them: not read yet.
+    Raw(Arc<[u8]>),
+    /// What it says.
+    Block(Arc<SignatureBlock>),
+    /// It can't be read, and why.
+    Unreadable(&'static str),
+}
+
+/// What a signature says of itself. That it is true is another matter: [`SignatureState`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureBlock {
+    /// Common name of the one whose key it is.
+    pub signer: Option<Text>,
+    /// Serial number of the certificate, or identifier of the key: hexadecimal, as `modinfo -F sig_key` without its colons.
+    pub key_id: String,
+    /// "sha256"; the object identifier of what has no name.
+    pub hash_algorithm: String,
+    /// When it was made, nanoseconds since the epoch of Unix, where it says so.
+    pub time: Option<u64>,
+}
+
+impl Signature {
+    /// Nothing was seen.
+    pub const UNKNOWN: Self = Self { state: SignatureState::Unknown, enforced: None, appended: Appended::Unknown };
+}
+
+impl Appended {
+    /// Whether there is one; `None` where the image was not seen.
+    #[must_use]
+    pub const fn is_there(&self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Nothing => Some(false),
+            Self::Raw(_) | Self::Block(_) | Self::Unreadable(_) => Some(true),
         }
     }
 }

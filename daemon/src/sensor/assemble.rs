@@ -17,7 +17,7 @@ use super::{
     load::OpenLoad,
     unload::OpenUnload,
 };
-use crate::event::{Event, Helper, Origin, Request, Text, Verdict, What};
+use crate::event::{Event, Helper, KernelTaints, Origin, Request, Taints, Text, Verdict, What};
 
 /// How long an attempt may stay open before it is looked at, nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
@@ -85,6 +85,10 @@ impl Assembler {
         Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Arc::new), missing, trace: None }
     }
 
+    pub(super) fn set_taints(&mut self, taints: Option<u64>) {
+        self.context.taints = self.context.taints.and(taints).map(Taints);
+    }
+
     /// Takes one fact; appends the events that it ends.
     pub(super) fn take(&mut self, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
         let tid = fact.head.tid;
@@ -121,6 +125,7 @@ impl Assembler {
                 thread.unload = Some(OpenUnload::begin(frame, fact));
             }
             Kind::FreeModule => self.free(&mut thread, fact, clock, events),
+            Kind::AddTaint => self.tainted(&thread, fact, clock, events),
             Kind::SyscallReturn if fact.head.args[1] == Kind::DeleteModule as u64 => {
                 self.end_unload(&mut thread, Some(fact), clock, events);
             }
@@ -148,11 +153,26 @@ impl Assembler {
         }
     }
 
+    /// The programs tell a flag that is new to them; two CPUs may tell the same.
+    fn tainted(&mut self, thread: &Thread, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
+        let Some(before) = self.context.taints else { return };
+        let after = Taints(before.0 | 1u64.checked_shl(fact.head.args[0] as u32).unwrap_or(0));
+        if after == before {
+            return;
+        }
+        self.context.taints = Some(after);
+        let frame = match &thread.load {
+            Some(load) => load.frame().at(self.origin(fact), fact.head.time),
+            None => self.frame(fact, clock),
+        };
+        events.push(frame.event(clock, What::Taint(KernelTaints { before, after })));
+    }
+
     fn open_load(&self, fact: &Fact<'_>, clock: Clock) -> OpenLoad {
         let mut frame = self.frame(fact, clock);
         let cause = frame.process.as_ref().and_then(|p| self.helpers.cause_of(p));
         frame.trace = Some(cause.as_ref().map_or_else(|| frame.origin.trace_id(), |c| c.trace));
-        OpenLoad::begin(frame, fact, cause.map(|c| c.alias))
+        OpenLoad::begin(frame, fact, cause.map(|c| c.alias), self.context.taints)
     }
 
     fn end_load(&mut self, thread: &mut Thread, returned: Option<i32>, clock: Clock, events: &mut Vec<Event>) {

@@ -14,12 +14,12 @@ use kmodtrail_abi::ABI;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Context;
-use crate::event::Text;
+use crate::event::{Taints, Text};
 
 /// The first word of the first line.
 const MAGIC: &str = "kmodtrail-recording";
 /// Changes with this file's form; that of the records is [`ABI`].
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Nothing that the kernel sends is longer.
 const LONGEST: usize = 64 << 10;
 /// No first line is longer.
@@ -35,6 +35,9 @@ pub(super) struct Source {
     pub(super) kernel: String,
     sees_verification: bool,
     sees_parameters: bool,
+    sees_signature_check: bool,
+    checks_signatures: bool,
+    taints: Option<u64>,
 }
 
 impl Source {
@@ -47,12 +50,23 @@ impl Source {
             kernel: kernel.as_str().to_owned(),
             sees_verification: context.sees_verification,
             sees_parameters: context.sees_parameters,
+            sees_signature_check: context.sees_signature_check,
+            checks_signatures: context.checks_signatures,
+            taints: context.taints.map(|taints| taints.0),
         }
     }
 
     /// What the assembler must know, with this boot's id.
     pub(super) fn context(&self, boot_id: Arc<str>) -> Context {
-        Context { boot_id, sees_verification: self.sees_verification, sees_parameters: self.sees_parameters }
+        Context {
+            boot_id,
+            sees_verification: self.sees_verification,
+            sees_parameters: self.sees_parameters,
+            sees_signature_check: self.sees_signature_check,
+            checks_signatures: self.checks_signatures,
+            taints: self.taints.map(Taints),
+            policy: None,
+        }
     }
 
     fn check(self) -> io::Result<Self> {
@@ -166,7 +180,7 @@ mod tests {
     use super::*;
 
     fn source() -> Source {
-        let context = Context { boot_id: "boot".into(), sees_verification: true, sees_parameters: false };
+        let context = Context { sees_parameters: false, ..Context::of_test() };
         Source::here(&"6.1.0-test".into(), &context)
     }
 
@@ -195,7 +209,7 @@ mod tests {
         assert_eq!(refused(&path, &whole[..first_line]), "there is no record in it");
         let long = [&whole[..first_line], &[0xff; 8]].concat();
         assert!(refused(&path, &long).contains("no record has so many"));
-        let newer = String::from_utf8_lossy(&whole[..first_line]).replace("\"format\":1", "\"format\":2");
-        assert!(refused(&path, newer.as_bytes()).contains("format 2"));
+        let newer = String::from_utf8_lossy(&whole[..first_line]).replace("\"format\":2", "\"format\":3");
+        assert!(refused(&path, newer.as_bytes()).contains("format 3"));
     }
 }

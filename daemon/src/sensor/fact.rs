@@ -2,7 +2,7 @@
 
 use kmodtrail_abi::{ABI, Ancestor, FileFacts, Head, Identity, Kind, UNKNOWN, head_flags, section};
 
-use crate::event::{File, LoadSource, ModuleFacts, Taints, Text};
+use crate::event::{Appended, File, LoadSource, ModuleFacts, Taints, Text};
 
 /// One record.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +82,16 @@ impl<'a> Fact<'a> {
             taints: (taints != UNKNOWN).then_some(Taints(taints)),
             sig_ok: (sig_ok != UNKNOWN).then_some(sig_ok != 0),
         })
+    }
+
+    /// What is appended to the image that load_module was given.
+    pub(super) fn appended(&self) -> Appended {
+        match self.section(section::SIGNATURE) {
+            None => Appended::Nothing,
+            Some(s) if s.flags & section::CUT != 0 => Appended::Unreadable("it is longer than kmodtrail reads"),
+            Some(s) if s.flags & section::FAULT != 0 => Appended::Unreadable("it claims to be longer than the module"),
+            Some(s) => Appended::Raw(s.bytes.into()),
+        }
     }
 
     /// The file that a module is read from.

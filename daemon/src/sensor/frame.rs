@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::clock::Clock;
-use crate::event::{Event, Origin, Process, TraceId, What};
+use super::{clock::Clock, policy::Policy};
+use crate::event::{Event, Origin, Process, Taints, TraceId, What};
 
 /// What the assembler must know of the sensor.
 #[derive(Debug, Clone)]
@@ -13,6 +13,30 @@ pub(super) struct Context {
     pub(super) sees_verification: bool,
     /// parse_args is attached: a module without it has no parameters.
     pub(super) sees_parameters: bool,
+    /// module_sig_check's return is attached: what it did not refuse was refused by something behind it.
+    pub(super) sees_signature_check: bool,
+    /// `struct module` has a place for what was found out about the signature: CONFIG_MODULE_SIG.
+    pub(super) checks_signatures: bool,
+    /// The kernel's taints, where they are watched.
+    pub(super) taints: Option<Taints>,
+    /// What the running kernel demands; `None` where the records are another kernel's.
+    pub(super) policy: Option<Arc<Policy>>,
+}
+
+#[cfg(test)]
+impl Context {
+    /// Everything is seen.
+    pub(super) fn of_test() -> Self {
+        Self {
+            boot_id: "boot".into(),
+            sees_verification: true,
+            sees_parameters: true,
+            sees_signature_check: true,
+            checks_signatures: true,
+            taints: Some(Taints(0)),
+            policy: None,
+        }
+    }
 }
 
 /// Everything that an event needs beside what it says.

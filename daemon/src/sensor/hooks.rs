@@ -207,6 +207,14 @@ pub(super) const HOOKS: &[Hook] = &[
         Fallback { by: "finit_module", costs: "a file that was swapped while the call began" }
     ),
     hook!(
+        "add_taint",
+        "add_taint_entry",
+        &["add_taint"],
+        ALL,
+        "what taints the kernel",
+        Costs("taint records, and the kernel's taints before and after a load")
+    ),
+    hook!(
         "free_module",
         "free_module_entry",
         &["free_module"],

@@ -10,8 +10,8 @@ use super::{
     frame::{Context, Frame},
 };
 use crate::event::{
-    Event, File, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read, Refusal, SignatureState,
-    Syscall, Text, Verdict, Verify, What,
+    Appended, Event, File, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Origin, Outcome, Parameters, Read,
+    Refusal, Signature, SignatureState, Syscall, Taints, Text, Verdict, Verify, What,
 };
 
 /// What happened, and which record said it.
@@ -39,6 +39,8 @@ pub(super) struct OpenLoad {
     image_size: Option<u64>,
     verified: Option<Seen<i64>>,
     check_refused: Option<i32>,
+    appended: Appended,
+    taints_before: Option<Taints>,
     parameters: Option<Parameters>,
     module: Option<Seen<ModuleFacts>>,
     live: bool,
@@ -49,7 +51,7 @@ pub(super) struct OpenLoad {
 }
 
 impl OpenLoad {
-    pub(super) fn begin(frame: Frame, fact: &Fact<'_>, alias: Option<Text>) -> Self {
+    pub(super) fn begin(frame: Frame, fact: &Fact<'_>, alias: Option<Text>, taints_before: Option<Taints>) -> Self {
         let syscall = match fact.kind {
             Kind::FinitModule => Some(Syscall::FinitModule),
             Kind::InitModule => Some(Syscall::InitModule),
@@ -71,6 +73,8 @@ impl OpenLoad {
             image_size: None,
             verified: None,
             check_refused: None,
+            appended: Appended::Unknown,
+            taints_before,
             parameters: None,
             module: None,
             live: false,
@@ -79,6 +83,10 @@ impl OpenLoad {
             read_told: false,
             verify_told: false,
         }
+    }
+
+    pub(super) fn frame(&self) -> &Frame {
+        &self.frame
     }
 
     pub(super) fn began(&self) -> u64 {
@@ -128,6 +136,7 @@ impl OpenLoad {
             Kind::LoadModule => {
                 self.load_module = true;
                 self.image_size = Some(args[1]);
+                self.appended = fact.appended();
                 if self.syscall.is_none() {
                     self.flags = args[2] as u32;
                 }
@@ -189,7 +198,7 @@ impl OpenLoad {
             let what = Verify {
                 file: self.file.clone(),
                 name: self.module.as_ref().map(|m| m.what.name.clone()),
-                state: self.signature(context),
+                signature: self.signature(context),
                 errno: self.verified.as_ref().map(|v| -v.what as i32),
             };
             events.push(self.frame.at(origin, boot).event(clock, What::Verify(what)));
@@ -201,22 +210,36 @@ impl OpenLoad {
         self.flags & 4 != 0
     }
 
-    /// What the kernel did with the signature; a module that got as far as its facts was not refused.
-    fn signature(&self, context: &Context) -> SignatureState {
-        let sig_ok = self.module.as_ref().and_then(|m| m.what.sig_ok);
-        match (&self.verified, sig_ok) {
-            (Some(v), _) => SignatureState::from_verification(v.what),
-            (None, Some(true)) => SignatureState::Valid,
-            (None, Some(false)) if context.sees_verification => SignatureState::Unsigned,
-            // refused before the module had a name
-            (None, None) => match self.check_refused {
-                Some(errno) if errno == Errno::EKEYREJECTED as i32 && context.sees_verification => {
-                    SignatureState::Unsigned
-                }
-                _ => SignatureState::Unknown,
-            },
-            (None, Some(false)) => SignatureState::Unknown,
+    fn signature(&self, context: &Context) -> Signature {
+        Signature {
+            state: self.signature_state(context),
+            enforced: context.policy.as_ref().and_then(|policy| policy.enforced()),
+            appended: self.appended.clone(),
         }
+    }
+
+    /// What the kernel did with the signature. It looks at it first of all in load_module, and not at all at that of a module that is forced
+    /// in (kernel/module/signing.c, module_sig_check); a module that got as far as its facts was not refused.
+    fn signature_state(&self, context: &Context) -> SignatureState {
+        let sig_ok = self.module.as_ref().and_then(|m| m.what.sig_ok);
+        match (&self.verified, sig_ok, self.appended.is_there()) {
+            (Some(v), ..) => SignatureState::from_verification(v.what),
+            (None, Some(true), _) => SignatureState::Valid,
+            (None, ..) if !self.load_module && self.module.is_none() => SignatureState::Unknown,
+            (None, ..) if !context.checks_signatures => SignatureState::NotChecked,
+            (None, _, Some(false)) => SignatureState::Unsigned,
+            (None, _, Some(true)) if self.is_forced() => SignatureState::NotChecked,
+            // there is one, and what came of it was not seen
+            (None, _, Some(true)) => SignatureState::Unknown,
+            // load_module is not watched
+            (None, Some(false), None) if context.sees_verification => SignatureState::Unsigned,
+            (None, _, None) => SignatureState::Unknown,
+        }
+    }
+
+    fn is_forced(&self) -> bool {
+        // MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC: include/uapi/linux/module.h
+        self.flags & 3 != 0
     }
 
     /// A security hook let the bytes not pass: load_module did not follow the read. Between the two the kernel itself gives none of
@@ -226,7 +249,7 @@ impl OpenLoad {
         (self.read.is_some() && !self.load_module && refusals.contains(&-returned)).then_some(-returned)
     }
 
-    fn outcome(&self, returned: Option<i32>) -> Outcome {
+    fn outcome(&self, returned: Option<i32>, context: &Context) -> Outcome {
         let Some(returned) = returned else {
             return if self.live {
                 Outcome::Success
@@ -258,8 +281,16 @@ impl OpenLoad {
             Some(_) => Outcome::Refused(errno, Some(Refusal::Signature)),
             // where module_sig_check is inlined: only signatures give these before there is a module
             None if self.load_module && signature.contains(&errno) => Outcome::Refused(errno, Some(Refusal::Signature)),
-            // a blacklist, or lockdown where module_sig_check is inlined
-            None if self.load_module && errno == Errno::EPERM as i32 => Outcome::Refused(errno, None),
+            // the blacklist comes behind the signature; where that check is inlined, lockdown has refused what had no valid one
+            None if self.load_module && errno == Errno::EPERM as i32 => {
+                let locked_down = context.policy.as_ref().map(|policy| policy.is_locked_down());
+                let gate = match (context.sees_signature_check, self.signature_state(context), locked_down) {
+                    (true, ..) | (_, SignatureState::Valid, _) | (.., Some(false)) => Some(Refusal::Blacklist),
+                    (false, _, Some(true)) => Some(Refusal::Lockdown),
+                    (false, _, None) => None,
+                };
+                Outcome::Refused(errno, gate)
+            }
             None => Outcome::Failure(Some(errno)),
         }
     }
@@ -283,11 +314,12 @@ impl OpenLoad {
             syscall: self.syscall,
             compat: self.compat,
             flags: LoadFlags(self.flags),
-            outcome: self.outcome(returned),
+            outcome: self.outcome(returned, context),
             source,
             image_size: self.image_size,
             parameters,
             signature: self.signature(context),
+            kernel_taints: self.taints_before.zip(context.taints).map(|(before, after)| KernelTaints { before, after }),
             alias: self.alias.take(),
             duration: self.end.map(|end| end.saturating_sub(self.frame.boot)),
             module: self.module.take().map(|m| m.what),

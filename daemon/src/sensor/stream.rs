@@ -54,6 +54,11 @@ impl Stream {
         Some(time)
     }
 
+    /// The kernel's taints, where a record of a change was lost.
+    pub(super) fn set_taints(&mut self, taints: Option<u64>) {
+        self.assembler.set_taints(taints);
+    }
+
     /// Nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -49,8 +49,8 @@ pub enum Kind {
     PostReadFile = 11,
     /// Entry of security_kernel_load_data for a module. `args`: enum kernel_load_data_id.
     LoadData = 12,
-    /// Entry of load_module. `args`: `struct load_info *`, length of the image, flags. With an identity where no entry of a system
-    /// call was seen before.
+    /// Entry of load_module. `args`: `struct load_info *`, length of the image, flags. [`section::SIGNATURE`] where one is appended. With an
+    /// identity where no entry of a system call was seen before.
     LoadModule = 13,
     /// Return of load_module, where the system calls' entries or returns are not watched. `args`: return value.
     LoadModuleReturn = 14,
@@ -68,10 +68,13 @@ pub enum Kind {
     ModuleLive = 19,
     /// Entry of free_module. `args` and sections as [`Kind::InitModuleFunction`].
     FreeModule = 20,
+    /// Entry of add_taint with a flag that the kernel does not have yet. `args`: the flag's number. With an identity where the task is in
+    /// no load.
+    AddTaint = 21,
 }
 
 /// One more than the greatest [`Kind`].
-pub const KINDS: usize = 21;
+pub const KINDS: usize = 22;
 
 impl Kind {
     /// All kinds, in the order of their numbers.
@@ -96,6 +99,7 @@ impl Kind {
         Self::InitModuleFunction,
         Self::ModuleLive,
         Self::FreeModule,
+        Self::AddTaint,
     ];
 
     /// The kind with this number.
@@ -234,6 +238,9 @@ pub mod section {
     pub const HELPER_PATH: u16 = 10;
     /// Its arguments, each with its NUL.
     pub const HELPER_ARGV: u16 = 11;
+    /// What is appended to the module: `struct module_signature` (include/linux/module_signature.h), then the signature before it, up to
+    /// [`super::SIGNATURE_BYTES`].
+    pub const SIGNATURE: u16 = 12;
 
     /// The bytes could not be read.
     pub const FAULT: u16 = 1;

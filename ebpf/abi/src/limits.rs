@@ -21,6 +21,10 @@ pub const FILE_BUDGET: usize = 4096;
 pub const ARGV_BYTES: usize = 2048;
 /// Bytes of module parameters.
 pub const PARAMETER_BYTES: usize = 2048;
+/// Bytes of an appended signature: an RSA-4096 one without certificates has 681.
+pub const SIGNATURE_BYTES: usize = 4095;
+/// Bytes of `struct module_signature`, include/linux/module_signature.h.
+pub const SIGNATURE_INFO_BYTES: usize = 12;
 /// Bytes of names, aliases and versions, NUL included. MODULE_NAME_LEN is 64 - sizeof(unsigned long).
 pub const NAME_BYTES: usize = 64;
 /// Bytes of the helper's path (KMOD_PATH_LEN) and of one argument.
@@ -50,7 +54,7 @@ const fn bytes(n: usize) -> usize {
 const WHO: usize =
     size_of::<Head>() + size_of::<Identity>() + path(CGROUP_BUDGET) + 2 * path(PATH_BUDGET) + bytes(ARGV_BYTES);
 /// The longest of the parts that follow: the file of finit_module. The others are name, version and srcversion; name and
-/// parameters; the helper's path and arguments.
+/// parameters; the helper's path and arguments; the signature.
 const WHAT: usize = path(size_of::<FileFacts>() + FILE_BUDGET);
 /// The longest record that there can be.
 pub const RECORD_MAX: usize = WHO + WHAT;
@@ -59,6 +63,7 @@ const _: () = {
     assert!(RECORD_MAX <= POSITION_MASK as usize);
     assert!(3 * bytes(NAME_BYTES) <= WHAT && bytes(NAME_BYTES) + bytes(PARAMETER_BYTES) <= WHAT);
     assert!(bytes(HELPER_BYTES) + bytes(HELPER_BYTES * HELPER_ARGS) <= WHAT);
+    assert!(bytes(SIGNATURE_INFO_BYTES + SIGNATURE_BYTES) <= WHAT && SIGNATURE_BYTES <= PIECE);
     assert!(ARGV_BYTES <= PIECE && PARAMETER_BYTES <= PIECE && COMPONENT <= PIECE);
     // PCPU_MIN_UNIT_SIZE (include/linux/percpu.h, 5.8 to 7.x): the kernel refuses larger per-CPU values.
     assert!(SCRATCH <= 32 << 10);

@@ -89,6 +89,7 @@ offsets! {
     files_table: "files_struct fdt",
     fdtable_max: "fdtable max_fds",
     fdtable_fd: "fdtable fd",
+    load_info_hdr: "load_info hdr",
     load_info_len: "load_info len",
     module_name: "module name",
     module_taints: "module taints",
@@ -106,6 +107,8 @@ offsets! {
 pub struct Settings {
     /// Goes into [`crate::Head::epoch`].
     pub epoch: u64,
+    /// The kernel's taints when the programs were loaded: these flags are not news.
+    pub taints: u64,
     /// `enum kernel_read_file_id`: READING_MODULE.
     pub read_file_module: u32,
     /// READING_MODULE_COMPRESSED (6.19 and later), else [`ABSENT`].
@@ -128,6 +131,7 @@ impl Settings {
     /// What the object is compiled with; user space replaces it.
     pub const UNRESOLVED: Self = Self {
         epoch: 0,
+        taints: 0,
         read_file_module: ABSENT,
         read_file_module_compressed: ABSENT,
         load_data_module: ABSENT,

@@ -5,11 +5,11 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use kmodtrail_abi::{Kind, NAME_BYTES, PARAMETER_BYTES, section};
+use kmodtrail_abi::{Kind, NAME_BYTES, PARAMETER_BYTES, SIGNATURE_BYTES, SIGNATURE_INFO_BYTES, section};
 
 use crate::{
     inflight::{self, Activity, Entry},
-    kernel::{get, offset},
+    kernel::{bounded, copy, get, offset},
     record::{Record, Ring, Wake},
 };
 
@@ -25,12 +25,61 @@ pub fn load_module_entry(context: ProbeContext) -> u32 {
         if inflight::get((*head).tid, Activity::Load).is_none() {
             record.begin_identity();
             inflight::begin((*record.head()).tid, Activity::Load, Entry::new(0, true));
+            record.signature(get(info, offset!(load_info_hdr)), length);
             record.finish_with_identity(&context, Ring::Critical);
             return 0;
         }
+        record.signature(get(info, offset!(load_info_hdr)), length);
         record.send(Ring::Critical, Wake::No);
     }
     0
+}
+
+/// include/linux/module_signature.h: MODULE_SIG_STRING.
+const MARKER: &[u8; 28] = b"~Module signature appended~\n";
+/// `struct module_signature` and the marker.
+const TRAILER: usize = SIGNATURE_INFO_BYTES + MARKER.len();
+
+impl Record {
+    /// A section with what is appended to the image, where its end says that there is something: what the kernel is about to look at.
+    #[inline(always)]
+    unsafe fn signature(&mut self, image: u64, length: u64) {
+        unsafe {
+            if image == 0 || length < TRAILER as u64 {
+                return;
+            }
+            // in words: a comparison byte by byte is a loop
+            let end = image + length;
+            let trailer: [u32; TRAILER / 4] = get(end - TRAILER as u64, 0);
+            let mut i = 0;
+            while i < MARKER.len() / 4 {
+                let word = [MARKER[4 * i], MARKER[4 * i + 1], MARKER[4 * i + 2], MARKER[4 * i + 3]];
+                if trailer[SIGNATURE_INFO_BYTES / 4 + i] != u32::from_ne_bytes(word) {
+                    return;
+                }
+                i += 1;
+            }
+            let start = self.open();
+            let at = self.position();
+            self.at(at).cast::<[u32; 3]>().write([trailer[0], trailer[1], trailer[2]]);
+            // sig_len, big-endian
+            let whole = u32::from_be(trailer[2]) as u64;
+            let mut flags = 0;
+            let mut kept = whole;
+            if whole > length - TRAILER as u64 {
+                // there are not so many: the kernel will say so, too
+                kept = 0;
+                flags = section::FAULT;
+            } else if whole > SIGNATURE_BYTES as u64 {
+                kept = SIGNATURE_BYTES as u64;
+                flags = section::CUT;
+            }
+            kept = bounded!(kept, "0xfff");
+            copy(self.at(at + SIGNATURE_INFO_BYTES as u64), kept as u32, end - TRAILER as u64 - whole);
+            self.set_position(at + SIGNATURE_INFO_BYTES as u64 + kept);
+            self.close(start, section::SIGNATURE, flags);
+        }
+    }
 }
 
 /// Attached only where the system calls' entries or returns are not watched.

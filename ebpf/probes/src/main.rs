@@ -22,6 +22,7 @@ mod read;
 mod record;
 mod request;
 mod syscall;
+mod taint;
 
 #[cfg(not(test))]
 #[panic_handler]

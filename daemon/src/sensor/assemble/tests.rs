@@ -92,7 +92,7 @@ fn bytes_of<T: Copy>(value: &T) -> &[u8] {
 }
 
 fn assembler() -> Assembler {
-    Assembler::new(Context { boot_id: "boot".into(), sees_verification: true, sees_parameters: true })
+    Assembler::new(Context::of_test())
 }
 
 fn tell(assembler: &mut Assembler, story: &[Record]) -> Vec<Event> {
@@ -130,7 +130,7 @@ fn one_load_gives_read_verify_and_load_with_one_trace() {
     assert!(events[0].trace.is_some() && events.iter().all(|e| e.trace == events[0].trace));
     let (event, load) = loads(&events)[0];
     assert_eq!(
-        (load.outcome, load.signature, load.source),
+        (load.outcome, load.signature.state, load.source),
         (Outcome::Success, SignatureState::Valid, Some(LoadSource::File))
     );
     assert_eq!((load.duration, load.image_size, event.time.boot), (Some(7), Some(17400), 107));
@@ -188,10 +188,85 @@ fn the_gate_that_closed_is_named() {
     assert_eq!(end(vec![begin(), read(), module(), lockdown], 1), Outcome::Refused(1, Some(Refusal::Lockdown)));
     assert_eq!(
         end(vec![begin(), read(), module()], 1),
+        Outcome::Refused(1, Some(Refusal::Blacklist)),
+        "the signature's check did not refuse it"
+    );
+    let mut inlined = Assembler::new(Context { sees_signature_check: false, ..Context::of_test() });
+    let story = [begin(), read(), module(), record(Kind::SyscallReturn, 10, 900).returned(-1, Kind::FinitModule)];
+    assert_eq!(
+        loads(&tell(&mut inlined, &story))[0].1.outcome,
         Outcome::Refused(1, None),
         "a blacklist, or lockdown: not known"
     );
     assert_eq!(end(vec![begin(), read(), module()], 8), Outcome::Failure(Some(8)));
+}
+
+/// A load of an image with this at its end: what mod_verify_sig returned, or that it was not called; the module's flag, where it got so far.
+fn state(flags: u64, appended: bool, verified: Option<i32>, sig_ok: Option<u64>) -> SignatureState {
+    let image = record(Kind::LoadModule, 10, 102).args([0xabc, 5000, flags, 0]);
+    let mut story = vec![
+        record(Kind::FinitModule, 10, 100).by(95, &[]).args([3, flags, 0xf00, 0]),
+        if appended { image.section(section::SIGNATURE, 0, &[0; 12]) } else { image },
+    ];
+    story.extend(verified.map(|value| record(Kind::VerifySignature, 10, 103).returned(value, Kind::LoadModule)));
+    story.extend(sig_ok.map(|ok| record(Kind::InitModuleFunction, 10, 104).module("m", 0, ok)));
+    story.push(
+        record(Kind::SyscallReturn, 10, 105).returned(if sig_ok.is_some() { 0 } else { -129 }, Kind::FinitModule),
+    );
+    loads(&tell(&mut assembler(), &story))[0].1.signature.state
+}
+
+#[test]
+fn what_the_kernel_did_with_the_signature_is_told_apart() {
+    assert_eq!(state(0, true, Some(0), Some(1)), SignatureState::Valid);
+    assert_eq!(state(0, false, None, Some(0)), SignatureState::Unsigned);
+    assert_eq!(state(0, false, None, None), SignatureState::Unsigned, "refused, as this kernel demands one");
+    assert_eq!(state(0, true, Some(-126), Some(0)), SignatureState::UntrustedKey);
+    assert_eq!(state(0, true, Some(-65), None), SignatureState::Unsupported);
+    assert_eq!(state(0, true, Some(-129), None), SignatureState::Bad);
+    assert_eq!(state(0, true, Some(-74), None), SignatureState::Bad);
+    assert_eq!(state(3, true, None, Some(0)), SignatureState::NotChecked, "forced in: the kernel does not look");
+    assert_eq!(state(0, true, None, Some(0)), SignatureState::Unknown, "the check's return was missed");
+    assert_eq!(state(0, true, None, Some(1)), SignatureState::Valid);
+}
+
+#[test]
+fn where_the_kernel_checks_no_signatures_it_says_so() {
+    let mut assembler =
+        Assembler::new(Context { checks_signatures: false, sees_verification: false, ..Context::of_test() });
+    let story = [
+        record(Kind::FinitModule, 10, 100).by(95, &[]),
+        record(Kind::LoadModule, 10, 102),
+        record(Kind::InitModuleFunction, 10, 104).module("m", 0, kmodtrail_abi::UNKNOWN),
+        record(Kind::SyscallReturn, 10, 105).returned(0, Kind::FinitModule),
+    ];
+    assert_eq!(loads(&tell(&mut assembler, &story))[0].1.signature.state, SignatureState::NotChecked);
+}
+
+#[test]
+fn taints_of_the_kernel_are_told_once_with_who_brought_them() {
+    let taint = |tid, at, flag| record(Kind::AddTaint, tid, at).args([flag, 0, 0, 0]);
+    let story = [
+        record(Kind::FinitModule, 10, 100).by(95, &[(1, 1)]),
+        taint(10, 101, 12),
+        taint(10, 102, 13),
+        record(Kind::InitModuleFunction, 10, 104).module("m", 12288, 0),
+        record(Kind::SyscallReturn, 10, 105).returned(0, Kind::FinitModule),
+        // the same again, as two CPUs can tell it; and another one, by a process that loads nothing
+        taint(11, 106, 13).by(96, &[]),
+        taint(11, 107, 6).by(96, &[]),
+        taint(11, 108, 64).by(96, &[]),
+    ];
+    let events = tell(&mut assembler(), &story);
+    let taints: Vec<_> = events
+        .iter()
+        .filter_map(|e| if let What::Taint(t) = &e.what { Some((e, t.before.0, t.after.0)) } else { None })
+        .collect();
+    assert_eq!(taints.iter().map(|t| (t.1, t.2)).collect::<Vec<_>>(), [(0, 4096), (4096, 12288), (12288, 12352)]);
+    let (load_event, load) = loads(&events)[0];
+    assert_eq!(load.kernel_taints, Some(KernelTaints { before: Taints(0), after: Taints(12288) }));
+    assert_eq!((&taints[0].0.process, taints[0].0.trace), (&load_event.process, load_event.trace));
+    assert_eq!(taints[2].0.process.as_ref().map(|p| p.id.pid), Some(11));
 }
 
 #[test]
