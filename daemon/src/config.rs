@@ -4,6 +4,7 @@
 //! and all problems are reported at once.
 
 mod layers;
+mod modules;
 mod problem;
 mod read;
 mod route;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use self::problem::Report;
 pub use self::{
+    modules::Modules,
     problem::{Level, Problem, Problems},
     route::{
         Attribute, Condition, Dedupe, DropAttributes, Globs, Match, RateLimit, Ratio, Redact, Regexes, Route,
@@ -43,6 +45,8 @@ pub const DEFAULT_FILE: &str = "/etc/kmodtrail/kmodtrail.toml";
 pub struct Config {
     /// `[sensor]`: the kernel's side.
     pub sensor: Sensor,
+    /// `[modules]`: what is loaded, by the kernel's own lists.
+    pub modules: Modules,
     /// `[spool]`: the queue on the disk between the kernel and the sinks.
     pub spool: Spool,
     /// `[dead_letters]`: records that a sink's far side will never take.

@@ -3,11 +3,12 @@
 //! Nothing is asked about the acting process itself: it may have ended, or have become another program. The kernel's record has it.
 
 mod ancestors;
+mod module_file;
 mod signature;
 mod users;
 
-use self::{ancestors::Ancestors, signature::Signatures, users::Users};
-use std::sync::Arc;
+use self::{ancestors::Ancestors, module_file::ModuleFiles, signature::Signatures, users::Users};
+use std::{sync::Arc, time::Duration};
 
 use crate::event::{Event, Process};
 
@@ -19,10 +20,14 @@ pub struct Enrich {
     users_seen: u64,
     ancestors: Ancestors,
     signatures: Signatures,
+    module_files: ModuleFiles,
 }
 
 /// So long a change of the file of users may go unnoticed, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
+
+/// So long the records of one batch wait for what is slow.
+const WAIT: Duration = Duration::from_millis(500);
 
 /// A process before and after.
 struct Enriched {
@@ -38,6 +43,7 @@ impl Default for Enrich {
             users_seen: 0,
             ancestors: Ancestors::new("/proc"),
             signatures: Signatures::default(),
+            module_files: ModuleFiles::new(WAIT),
         }
     }
 }
@@ -52,8 +58,10 @@ impl Enrich {
         }
         // the events of one attempt share their process: it is looked up once
         let mut done: Vec<Enriched> = Vec::new();
+        let mut deadline = None;
         for event in events {
             self.signatures.read(event);
+            self.module_files.read(event, &mut deadline);
             let Some(process) = &mut event.process else { continue };
             if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {
                 done.push(self.process(process, event.time.boot));

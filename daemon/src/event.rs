@@ -1,7 +1,9 @@
 //! What can happen: plain typed data, one enum. No I/O, no wire format, no kernel types.
 
 mod attributes;
+mod loaded;
 mod module;
+mod module_file;
 pub(crate) mod names;
 mod origin;
 mod own;
@@ -19,10 +21,12 @@ mod text;
 use std::sync::Arc;
 
 pub use attributes::{Attributes, Items, Value};
+pub use loaded::{Heartbeat, Hidden, Inventory};
 pub use module::{
     File, Helper, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request,
     Syscall, Unload, UnloadFlags, Verdict, Verify,
 };
+pub use module_file::{Modinfo, ModuleFile, Package};
 pub use origin::{Origin, RecordId, Timestamps, TraceId};
 pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
@@ -64,10 +68,16 @@ pub enum What {
     Unload(Unload),
     /// The kernel got a taint flag that it did not have.
     Taint(KernelTaints),
+    /// A module was loaded without a record of it.
+    Inventory(Inventory),
+    /// The kernel's lists do not agree about a module.
+    Hidden(Hidden),
     /// The daemon is watching.
     Started(Started),
     /// Which hooks are attached.
     Coverage(Coverage),
+    /// The daemon still watches.
+    Heartbeat(Heartbeat),
     /// Kernel records were lost.
     Lost(Lost),
     /// Records were not delivered to a sink and never will be.
@@ -127,8 +137,11 @@ impl What {
             Self::Load(_) => "linux.kernel_module.load",
             Self::Unload(_) => "linux.kernel_module.unload",
             Self::Taint(_) => "linux.kernel_module.taint",
+            Self::Inventory(_) => "linux.kernel_module.inventory",
+            Self::Hidden(_) => "linux.kernel_module.hidden",
             Self::Started(_) => "kmodtrail.started",
             Self::Coverage(_) => "kmodtrail.coverage",
+            Self::Heartbeat(_) => "kmodtrail.heartbeat",
             Self::Lost(_) => "kmodtrail.lost",
             Self::Dropped(_) => "kmodtrail.dropped",
             Self::Stopped(_) => "kmodtrail.stopped",
@@ -136,7 +149,7 @@ impl What {
     }
 
     /// Every name that [`Self::name`] can give.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 15] = [
         "linux.kernel_module.request",
         "linux.kernel_module.helper",
         "linux.kernel_module.read",
@@ -144,8 +157,11 @@ impl What {
         "linux.kernel_module.load",
         "linux.kernel_module.unload",
         "linux.kernel_module.taint",
+        "linux.kernel_module.inventory",
+        "linux.kernel_module.hidden",
         "kmodtrail.started",
         "kmodtrail.coverage",
+        "kmodtrail.heartbeat",
         "kmodtrail.lost",
         "kmodtrail.dropped",
         "kmodtrail.stopped",
@@ -164,9 +180,13 @@ impl Event {
             What::Load(l) => l.severity(),
             What::Unload(u) => u.severity(),
             What::Taint(_) | What::Lost(_) => Severity::Warn,
+            What::Inventory(i) => i.severity(),
+            What::Hidden(_) => Severity::Error,
             What::Dropped(d) => d.reason.severity(),
             What::Coverage(c) if c.incomplete() => Severity::Warn,
-            What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Stopped(_) => Severity::Info,
+            What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Heartbeat(_) | What::Stopped(_) => {
+                Severity::Info
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The kmodtrail daemon: who changes the Linux kernel.
 //!
 //! Data flows one way, and the modules stand in that order: sensor, enrich, event, record, spool, route, encode, sink. Around them: config,
-//! resource, run, systemd, telemetry, cli.
+//! host, loaded, resource, run, systemd, telemetry, cli.
 
 #[cfg(test)]
 extern crate self as kmodtrail;
@@ -11,6 +11,8 @@ pub mod config;
 pub mod encode;
 pub mod enrich;
 pub mod event;
+pub mod host;
+pub mod loaded;
 pub mod record;
 pub mod resource;
 pub mod route;

@@ -74,6 +74,10 @@ pub trait Watch {
     fn finish(&mut self, events: &mut Vec<Event>);
     /// See [`Sensor::totals`].
     fn totals(&self) -> Totals;
+    /// What it sees happens to this kernel's modules, now.
+    fn is_live(&self) -> bool {
+        true
+    }
     /// There will never be anything again.
     fn is_over(&self) -> bool {
         false
@@ -136,6 +140,9 @@ impl Watch for Player {
     }
     fn totals(&self) -> Totals {
         self.totals()
+    }
+    fn is_live(&self) -> bool {
+        false
     }
     fn is_over(&self) -> bool {
         self.finished()

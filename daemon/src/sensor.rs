@@ -40,7 +40,7 @@ use self::{
     clock::Clock,
     frame::Context,
     layout::Layout,
-    policy::Policy,
+    policy::{Policy, Tainted},
     programs::Programs,
     stream::Stream,
 };
@@ -70,6 +70,8 @@ pub struct Totals {
 const NO_CPU: u32 = u32::MAX;
 /// So much of the bulk ring is read at once: a flood must become events piece by piece, or they would all be in memory together.
 const BULK_BYTES: usize = 64 << 10;
+/// How often the kernel's taints are looked at, nanoseconds.
+const TAINTED_INTERVAL: u64 = 1_000_000_000;
 /// At the end both rings are read until they are empty, but not for ever: so often as the largest ring has pieces.
 const FINISH_ROUNDS: usize = (16 << 20) / BULK_BYTES;
 
@@ -95,6 +97,9 @@ pub struct Sensor {
     boot_id: Arc<str>,
     epoch: u64,
     own_sequence: u64,
+    tainted: Tainted,
+    /// When the kernel's taints were looked at, CLOCK_BOOTTIME, nanoseconds.
+    tainted_seen: u64,
 }
 
 impl Sensor {
@@ -109,7 +114,8 @@ impl Sensor {
         // unique per load of the programs: wall clock, so that it is also unique over reboots
         let epoch = clock.wall(clock.boot());
         layout.settings.epoch = epoch;
-        layout.settings.taints = policy::taints().unwrap_or(0);
+        let tainted = Tainted::of_running_kernel();
+        layout.settings.taints = tainted.now().unwrap_or_default().0;
         raise_memlock_limit();
         let programs = Programs::attach(&layout, settings)?;
         let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
@@ -124,7 +130,7 @@ impl Sensor {
             sees_signature_check: attached("signature_check"),
             checks_signatures: layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT,
             // what came since the hook is there will come again, as a record
-            taints: attached("add_taint").then(policy::taints).flatten().map(Taints),
+            taints: attached("add_taint").then(|| tainted.now()).flatten(),
             policy: Some(Arc::new(Policy::of_running_kernel())),
         };
         Ok(Self {
@@ -135,6 +141,8 @@ impl Sensor {
             boot_id,
             epoch,
             own_sequence: 0,
+            tainted,
+            tainted_seen: clock.boot(),
         })
     }
 
@@ -203,6 +211,7 @@ impl Sensor {
     pub fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool {
         let first = events.len();
         self.clock = Clock::measure();
+        let taints = self.look_at_taints();
         // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is found
         // there. What is newer than this moment, or than what was left in the bulk ring, may lack its other half and waits.
         fill(&mut self.stream, &mut self.programs.critical, usize::MAX);
@@ -212,25 +221,41 @@ impl Sensor {
             self.stream.without_bulk(until);
         }
         self.stream.drain(until, self.clock, events);
+        if cut.is_none()
+            && let Some(what) = taints.and_then(|taints| self.stream.untold_taints(taints))
+        {
+            self.say(What::Taint(what), events);
+        }
         self.tell_lost(events);
         events[first..].sort_by_key(|e| e.time.boot);
         cut.is_some() || !self.stream.is_empty()
     }
 
-    fn tell_lost(&mut self, events: &mut Vec<Event>) {
+    /// Once a second, as nothing says when something changes that no hook sees.
+    fn look_at_taints(&mut self) -> Option<Taints> {
+        if self.clock.boot().saturating_sub(self.tainted_seen) < TAINTED_INTERVAL {
+            return None;
+        }
+        self.tainted_seen = self.clock.boot();
+        self.tainted.now()
+    }
+
+    fn say(&mut self, what: What, events: &mut Vec<Event>) {
         let time = self.clock.timestamps(self.clock.boot());
+        let origin = self.own_origin();
+        events.push(Event { time, origin, trace: None, process: None, what, missing: Vec::new() });
+    }
+
+    fn tell_lost(&mut self, events: &mut Vec<Event>) {
         let late: Vec<_> = self.stream.take_late().collect();
         for (kind, count) in late {
             let (event, record) = lost_as(kind);
-            let (origin, what) = (self.own_origin(), What::Lost(Lost { event, record, count }));
-            events.push(Event { time, origin, trace: None, process: None, what, missing: Vec::new() });
+            self.say(What::Lost(Lost { event, record, count }), events);
         }
+        let time = self.clock.timestamps(self.clock.boot());
         let (boot_id, epoch) = (&self.boot_id, self.epoch);
         self.programs.counters.newly_lost(|cpu, kind, count, all| {
             let (event, record) = lost_as(kind);
-            if kind == Kind::AddTaint {
-                self.stream.set_taints(policy::taints());
-            }
             // the number of all that were lost so far makes the id: told once, it is the same on every try
             let sequence = (kind as u64) << 48 | all;
             events.push(Event {
@@ -250,6 +275,8 @@ impl Sensor {
 
     /// Stops watching; appends what was still open.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
+        // the kernel's taints are looked at for the last time, whenever that was done
+        self.tainted_seen = 0;
         // what comes while the last of it is read is not waited for without end
         for _ in 0..FINISH_ROUNDS {
             if !self.read(true, events) {

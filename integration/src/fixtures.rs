@@ -1,6 +1,7 @@
 //! The modules and disks that scenarios load and mount.
 
 mod builder;
+pub(crate) mod signing;
 
 use std::{
     fs,
@@ -17,8 +18,8 @@ use crate::{
     progress::say,
 };
 
-/// What ends a signed module (kernel/module_signature.h).
-const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
+/// What ends a signed module (include/linux/module_signature.h).
+pub(crate) const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
 
 /// The modules of one kernel, in one folder:
 ///
@@ -30,6 +31,7 @@ const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
 /// | truncated.ko | the first half of dummy.ko: unsigned, and no module |
 /// | badelf.ko | a text |
 /// | hello.ko | built out of the tree, unsigned; parameters `x`, `text`, `fail`, `delay_ms` |
+/// | hider.ko | the same, takes itself out of /proc/modules; parameter `sysfs`: out of /sys/module, too |
 #[derive(Clone, Debug)]
 pub(crate) struct Fixtures {
     folder: PathBuf,
@@ -39,11 +41,12 @@ impl Fixtures {
     /// Makes the modules for a kernel.
     ///
     /// # Errors
-    /// When hello.ko can't be built.
+    /// When a module can't be built.
     pub(crate) fn of(cache: &Cache, kernel: &Kernel) -> Result<Self> {
-        let hello = builder::module(cache, kernel, "hello")?;
+        let built = ["hello", "hider"].map(|name| Ok((name, builder::module(cache, kernel, name)?)));
+        let built = built.into_iter().collect::<Result<Vec<_>>>()?;
         let name = format!("fixtures/{}", kernel.name());
-        let version = format!("{}-{}", kernel.release(), cache::fingerprint(&hello));
+        let version = format!("{}-{}", kernel.release(), cache::fingerprint(&built));
         let folder = cache.entry(&name, &version, |place| {
             let write = |name: &str, content: &[u8]| {
                 let path = place.join(name);
@@ -58,7 +61,10 @@ impl Fixtures {
             write("truncated.ko", &dummy[..dummy.len() / 2])?;
             write("badelf.ko", b"This is a text and no module.\n")?;
             write("dummy.ko", &dummy)?;
-            write("hello.ko", &fs::read(&hello).with_context(|| format!("reading {}", hello.display()))?)
+            built.iter().try_for_each(|(name, path)| {
+                let module = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+                write(&format!("{name}.ko"), &module)
+            })
         })?;
         cache.keep_only(&name, &version)?;
         Ok(Self { folder })

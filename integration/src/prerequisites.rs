@@ -44,6 +44,7 @@ const PREREQUISITES: &[Prerequisite] = &[
     needed(Stage::Guests, "kmod", "depmod and modprobe --show-depends for the module disks"),
     needed(Stage::Guests, "lz4", "unpacks kernels"),
     needed(Stage::Guests, "mmdebstrap", "makes the systemd guests' root and the module builders"),
+    needed(Stage::Guests, "openssl", "signs modules with keys that no kernel knows"),
     needed(Stage::Guests, "qemu-system-x86", "runs the guests"),
     needed(Stage::Guests, "util-linux", "unshare, for building modules in a chroot"),
     needed(Stage::Guests, "xfsprogs", "makes the xfs image that a scenario mounts"),

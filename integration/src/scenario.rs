@@ -15,6 +15,7 @@ mod disks;
 mod everything;
 mod floods;
 mod guests;
+mod hidden;
 mod host;
 mod hostile_names;
 mod kafka;
@@ -22,12 +23,14 @@ mod killed;
 mod loads;
 mod metrics;
 mod missed_returns;
+mod packages;
 mod process_is_gone;
 mod refuses_clearly;
 mod reloads;
 mod requests;
 mod scripted_server;
 mod service;
+mod signatures;
 mod told;
 mod unloads;
 mod watched;
@@ -92,6 +95,9 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
     const FAMILIES: &[&[Scenario]] = &[
         guests::SCENARIOS,
         loads::SCENARIOS,
+        signatures::SCENARIOS,
+        packages::SCENARIOS,
+        hidden::SCENARIOS,
         unloads::SCENARIOS,
         process_is_gone::SCENARIOS,
         hostile_names::SCENARIOS,

@@ -8,8 +8,8 @@ use std::{
 use config::Value;
 
 use super::{
-    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, layers::Layers, problem::Report, route, sink,
-    spool, table::Table, telemetry,
+    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, layers::Layers, modules, problem::Report, route,
+    sink, spool, table::Table, telemetry,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -17,6 +17,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let root = Value::new(Some(&main.to_owned()), root);
     let Some(mut root) = Table::new("", root, main, report) else { unreachable!("it was made of a table") };
     let sensor = root.table("sensor").map(sensor).unwrap_or_default();
+    let modules = root.table("modules").map(modules::read).unwrap_or_default();
     let spool = root.table("spool").map(spool::spool).unwrap_or_default();
     let dead_letters = root.table("dead_letters").map(spool::dead_letters).unwrap_or_default();
     let status = root.table("status").map(spool::status).unwrap_or_default();
@@ -45,7 +46,21 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let sinks = sinks.into_values().filter_map(|s| s.sink).collect();
     let routes = routes.into_iter().map(|found| found.item).collect();
     let tests = tests.into_iter().map(|found| found.item).collect();
-    Config { sensor, spool, dead_letters, status, shutdown, sinks, routing, routes, tests, log, telemetry, resource }
+    Config {
+        sensor,
+        modules,
+        spool,
+        dead_letters,
+        status,
+        shutdown,
+        sinks,
+        routing,
+        routes,
+        tests,
+        log,
+        telemetry,
+        resource,
+    }
 }
 
 /// `[status]` alone.

@@ -151,7 +151,7 @@ fn every_problem_is_reported_at_once() {
     etc.file("conf.d/2.toml", "[resource]\nattributes = { team = 5 }\n");
     let problems = etc.problems(&[("KMODTRAIL__SENSOR__DISABLED", "x")]).join("\n");
     for expected in [
-        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, spool, dead_letters, status, shutdown, sinks, log, telemetry, resource, routing, routes, tests",
+        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, modules, spool, dead_letters, status, shutdown, sinks, log, telemetry, resource, routing, routes, tests",
         "DIR/kmodtrail.toml: sensor.bulk_ring_sise: there is no such key; did you mean \"bulk_ring_size\"?",
         "DIR/kmodtrail.toml: sensor.critical_ring_size: 102400 bytes are not a power of two; allowed: a power of two between 64.0 KiB",
         "DIR/kmodtrail.toml: sinks.a.path: events.jsonl: it is relative; allowed: an absolute path",

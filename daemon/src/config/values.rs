@@ -209,6 +209,21 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
 }
 
+impl FromValue for bool {
+    fn allowed() -> String {
+        "true or false".to_owned()
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match &value.kind {
+            ValueKind::Boolean(truth) => Ok(*truth),
+            ValueKind::String(text) if value.origin() == Some(layers::ENVIRONMENT) => {
+                text.parse().map_err(|_| format!("it is {text:?}"))
+            }
+            other => Err(format!("it is {}", describe(other))),
+        }
+    }
+}
+
 impl FromValue for NonZeroU64 {
     fn allowed() -> String {
         "a number, at least 1".to_owned()

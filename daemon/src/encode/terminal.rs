@@ -77,6 +77,9 @@ fn details(event: &Event) -> Details {
     match &event.what {
         What::Request(_)
         | What::Taint(_)
+        | What::Inventory(_)
+        | What::Hidden(_)
+        | What::Heartbeat(_)
         | What::Started(_)
         | What::Coverage(_)
         | What::Lost(_)

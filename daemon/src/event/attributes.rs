@@ -8,8 +8,8 @@ use std::{
 use opentelemetry_semantic_conventions::attribute as otel;
 
 use super::{
-    Appended, Event, File, HookState, KernelTaints, ModuleFacts, Process, ProcessId, Signature, Text, Verdict, What,
-    names,
+    Appended, Event, File, HookState, Inventory, KernelTaints, ModuleFacts, ModuleFile, Package, Process, ProcessId,
+    Signature, Taints, Text, Verdict, What, names,
 };
 
 /// Where attributes go.
@@ -182,6 +182,9 @@ fn what(event: &Event, put: &mut Put<'_>) {
             of_file(l.file.as_ref(), put);
             put.maybe(names::MODULE_IMAGE_SIZE, l.image_size);
             of_module(l.module.as_ref(), put);
+            if let Some(contents) = &l.contents {
+                of_contents(contents, l.module.as_ref(), put);
+            }
             signature(&l.signature, put);
             if let Some(taints) = l.kernel_taints {
                 kernel_taints(taints, put);
@@ -208,11 +211,24 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.each(names::KERNEL_TAINTS_ADDED, &taints.added().names());
             kernel_taints(*taints, put);
         }
+        What::Inventory(i) => inventory(i, put),
+        What::Hidden(h) => {
+            put.set(names::MODULE_NAME, &h.name);
+            put.each(names::HIDDEN_LISTED, h.listed.iter().copied());
+            put.each(names::HIDDEN_MISSING, h.missing.iter().copied());
+        }
         What::Started(s) => {
             put.set(otel::SERVICE_VERSION, s.version);
             put.set(otel::OS_VERSION, &s.kernel);
         }
         What::Coverage(c) => put.set(names::HOOKS, Value::Array(&|put| c.hooks.iter().for_each(|h| of_hook(h, put)))),
+        What::Heartbeat(h) => {
+            put.set(names::HEARTBEAT_MODULES, h.modules);
+            put.set(names::HEARTBEAT_DIGEST, &h.digest);
+            put.set(names::HEARTBEAT_EVENTS, h.events);
+            put.set(names::HEARTBEAT_KERNEL_RECORDS, h.kernel_records);
+            put.set(names::HEARTBEAT_LOST, h.lost);
+        }
         What::Lost(l) => {
             put.set(names::LOST_EVENT, l.event);
             put.set(names::LOST_RECORD, l.record);
@@ -302,16 +318,72 @@ fn of_file(file: Option<&File>, put: &mut Put<'_>) {
     put.set(names::MODULE_LINKS, file.links);
 }
 
+fn inventory(module: &Inventory, put: &mut Put<'_>) {
+    put.set(names::MODULE_NAME, &module.name);
+    put.set(names::INVENTORY_BEFORE_START, module.before_start);
+    put.maybe(names::INVENTORY_COUNT, module.count);
+    put.set(names::MODULE_SIZE, module.size);
+    put.maybe(names::MODULE_REFERENCES, module.references);
+    put.maybe(names::MODULE_VERSION, module.version.as_ref());
+    put.maybe(names::MODULE_SRCVERSION, module.srcversion.as_ref());
+    if let Some(taints) = module.taints {
+        module_taints(taints, put);
+    }
+    put.set(names::MODULE_SIGNATURE_STATE, module.signature.name());
+    put.maybe(otel::FILE_PATH, module.path.as_ref());
+}
+
+fn module_taints(taints: Taints, put: &mut Put<'_>) {
+    put.set(names::MODULE_TAINTS_MASK, taints.0);
+    put.set(names::MODULE_TAINTS_LETTERS, &taints.letters());
+    put.each(names::MODULE_TAINTS_NAMES, &taints.names());
+}
+
 fn of_module(module: Option<&ModuleFacts>, put: &mut Put<'_>) {
     let Some(module) = module else { return };
     put.maybe(names::MODULE_VERSION, module.version.as_ref());
     put.maybe(names::MODULE_SRCVERSION, module.srcversion.as_ref());
     if let Some(taints) = module.taints {
-        put.set(names::MODULE_TAINTS_MASK, taints.0);
-        put.set(names::MODULE_TAINTS_LETTERS, &taints.letters());
-        put.each(names::MODULE_TAINTS_NAMES, &taints.names());
+        module_taints(taints, put);
     }
     put.maybe(names::MODULE_SIGNATURE_OK, module.sig_ok);
+}
+
+/// What is known from the kernel already is not said again.
+fn of_contents(contents: &ModuleFile, module: Option<&ModuleFacts>, put: &mut Put<'_>) {
+    put.set(otel::FILE_MODIFIED, format_args!("{}", time(contents.modified)));
+    put.maybe(names::MODULE_SHA256, contents.sha256.as_ref());
+    put.maybe(names::MODULE_FILE_COMPRESSION, contents.compression);
+    if contents.compression.is_some() {
+        put.set(names::MODULE_FILE_SHA256, &contents.file_sha256);
+    }
+    put.maybe(names::MODULE_FILE_ERROR, contents.error.as_ref());
+    if contents.error.is_none() {
+        let info = &contents.info;
+        if module.is_none_or(|m| m.version.is_none()) {
+            put.maybe(names::MODULE_VERSION, info.version.as_ref());
+        }
+        if module.is_none_or(|m| m.srcversion.is_none()) {
+            put.maybe(names::MODULE_SRCVERSION, info.srcversion.as_ref());
+        }
+        put.maybe(names::MODULE_LICENSE, info.license.as_ref());
+        put.maybe(names::MODULE_AUTHOR, info.author.as_ref());
+        put.maybe(names::MODULE_VERMAGIC, info.vermagic.as_ref());
+        put.each(names::MODULE_DEPENDS, &info.depends);
+        put.set(names::MODULE_INTREE, info.intree);
+        put.set(names::MODULE_ALIASES, info.aliases);
+        put.maybe(names::MODULE_BUILD_ID, info.build_id.as_ref());
+    }
+    match &contents.package {
+        Some(Package::Owned { manager, name, version }) => {
+            put.set(names::PACKAGE_OWNED, true);
+            put.set(names::PACKAGE_MANAGER, *manager);
+            put.set(names::PACKAGE_NAME, name);
+            put.maybe(names::PACKAGE_VERSION, version.as_ref());
+        }
+        Some(Package::NotOwned) => put.set(names::PACKAGE_OWNED, false),
+        None => {}
+    }
 }
 
 fn signature(signature: &Signature, put: &mut Put<'_>) {

@@ -1,6 +1,8 @@
 //! What happened to a module.
 
-use super::{Severity, Signature, SignatureState, Taints, Text};
+use std::sync::Arc;
+
+use super::{ModuleFile, Severity, Signature, SignatureState, Taints, Text};
 
 /// Which system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -322,6 +324,10 @@ pub struct Load {
     pub source: Option<LoadSource>,
     /// The file, where it is one.
     pub file: Option<File>,
+    /// What the file says, where it could be read.
+    pub contents: Option<Arc<ModuleFile>>,
+    /// The descriptor by which the process gave it to the kernel.
+    pub descriptor: Option<u32>,
     /// Length of the image in bytes, after decompression.
     pub image_size: Option<u64>,
     /// `None` where they were not seen: the attempt ended before.

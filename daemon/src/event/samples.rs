@@ -98,6 +98,41 @@ fn module() -> ModuleFacts {
     }
 }
 
+fn contents() -> ModuleFile {
+    ModuleFile {
+        sha256: Some("11".repeat(32)),
+        file_sha256: "22".repeat(32),
+        compression: Some("xz"),
+        modified: 1_600_000_000_000_000_000,
+        info: Modinfo {
+            license: Some("GPL".into()),
+            author: Some("Eve".into()),
+            vermagic: Some("6.1.0-42-amd64 SMP preempt mod_unload modversions ".into()),
+            version: Some("1.0".into()),
+            srcversion: Some("533BB7E5866E52F63B9ACCB".into()),
+            depends: vec!["libcrc32c".into()],
+            intree: false,
+            aliases: 2,
+            build_id: Some("33".repeat(20)),
+        },
+        package: Some(Package::Owned { manager: "dpkg", name: "evil".into(), version: Some("1.0-1".into()) }),
+        error: None,
+    }
+}
+
+fn of_no_package() -> Event {
+    let mut event = load();
+    if let What::Load(load) = &mut event.what {
+        load.module = None;
+        let error = Some("it is no ELF file".to_owned());
+        let info = Modinfo::default();
+        let nobody =
+            ModuleFile { sha256: None, compression: None, info, package: Some(Package::NotOwned), error, ..contents() };
+        load.contents = Some(Arc::new(nobody));
+    }
+    event
+}
+
 fn unreadable(state: SignatureState) -> Signature {
     Signature { state, enforced: Some(false), appended: Appended::Unreadable("it is no PKCS#7 message") }
 }
@@ -112,6 +147,8 @@ pub(crate) fn load() -> Event {
         module: Some(module()),
         source: Some(LoadSource::File),
         file: Some(file()),
+        contents: Some(Arc::new(contents())),
+        descriptor: Some(3),
         image_size: Some(123_456),
         parameters: Some(Parameters { text: "debug=1".into(), cut: true }),
         signature: Signature { state: SignatureState::Unsigned, enforced: Some(false), appended: Appended::Nothing },
@@ -151,6 +188,8 @@ fn refused_load() -> Event {
         module: None,
         source: None,
         file: None,
+        contents: None,
+        descriptor: None,
         image_size: None,
         parameters: None,
         signature: Signature::UNKNOWN,
@@ -242,6 +281,7 @@ pub(crate) fn all() -> Vec<Event> {
         load(),
         with_signature(signed(SignatureState::Valid)),
         with_signature(unreadable(SignatureState::Bad)),
+        of_no_package(),
         refused_load(),
         event(What::Unload(unload.clone())),
         bare(What::Unload(Unload {
@@ -251,6 +291,42 @@ pub(crate) fn all() -> Vec<Event> {
             ..unload
         })),
         event(What::Taint(KernelTaints { before: Taints(4096), after: Taints(12288) })),
+        bare(What::Inventory(Inventory {
+            name: "evil".into(),
+            before_start: true,
+            count: Some(40),
+            size: 16_384,
+            references: Some(1),
+            version: Some("1.0".into()),
+            srcversion: Some("533BB7E5866E52F63B9ACCB".into()),
+            taints: Some(Taints(12288)),
+            signature: SignatureState::Unknown,
+            path: Some("/lib/modules/6.1.0-42-amd64/updates/evil.ko".into()),
+        })),
+        bare(What::Inventory(Inventory {
+            name: "late".into(),
+            before_start: false,
+            count: None,
+            size: 0,
+            references: None,
+            version: None,
+            srcversion: None,
+            taints: None,
+            signature: SignatureState::NotChecked,
+            path: None,
+        })),
+        event(What::Hidden(Hidden {
+            name: "evil".into(),
+            listed: vec!["records", "/sys/module"],
+            missing: vec!["/proc/modules"],
+        })),
+        bare(What::Heartbeat(Heartbeat {
+            modules: 40,
+            digest: "44".repeat(32),
+            events: 5,
+            kernel_records: 7,
+            lost: 3,
+        })),
         bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into() })),
         bare(What::Coverage(coverage)),
         bare(What::Lost(Lost { event: "linux.kernel_module.read", record: "read", count: 3 })),

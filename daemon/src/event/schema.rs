@@ -33,6 +33,7 @@ pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
     ("error.type", Text),
     ("file.inode", Text),
     ("file.mode", Text),
+    ("file.modified", Text),
     ("file.owner.id", Text),
     ("file.path", Text),
     ("file.size", Int),

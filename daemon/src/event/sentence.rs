@@ -48,6 +48,15 @@ pub(super) fn of(event: &Event) -> String {
             let added = taints.added();
             format!("{who} tainted the kernel: {} ({})", added.names().join(", "), added.letters())
         }
+        What::Inventory(i) if i.before_start => format!("the module {} was loaded before kmodtrail watched", i.name),
+        What::Inventory(i) => format!("the module {} is loaded, and no record says by whom", i.name),
+        What::Hidden(h) => {
+            let (listed, missing) = (h.listed.join(", "), h.missing.join(", "));
+            format!("the module {} is hidden: {missing} does not have it, {listed} does", h.name)
+        }
+        What::Heartbeat(h) => {
+            format!("kmodtrail watches: {} modules, {} events, {} kernel records lost", h.modules, h.events, h.lost)
+        }
         What::Started(s) => format!("kmodtrail {} watches the kernel {}", s.version, s.kernel),
         What::Coverage(c) => {
             let count = |f: fn(&HookState) -> bool| c.hooks.iter().filter(|h| f(&h.state)).count();
@@ -125,5 +134,7 @@ fn load(l: &Load, who: &str) -> String {
     };
     let taints = l.module.as_ref().and_then(|m| m.taints).filter(|t| !t.is_empty());
     let taints = taints.map(|t| format!(", taints {}", t.letters())).unwrap_or_default();
-    format!("{who} loaded {subject}{from}{signed}{taints}")
+    let claims = l.contents.as_ref().is_some_and(|c| c.info.intree) && l.signature.state != SignatureState::Valid;
+    let claims = if claims { ", says that it is of the kernel's tree" } else { "" };
+    format!("{who} loaded {subject}{from}{signed}{taints}{claims}")
 }

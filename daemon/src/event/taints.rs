@@ -54,6 +54,19 @@ impl Taints {
         self.0 == 0
     }
 
+    /// TAINT_UNSIGNED_MODULE: a valid signature was lacking.
+    #[must_use]
+    pub const fn is_unsigned(self) -> bool {
+        self.0 >> 13 & 1 == 1
+    }
+
+    /// From letters as in /sys/module/NAME/taint; what is none is left out.
+    #[must_use]
+    pub fn from_letters(letters: &str) -> Self {
+        let bit = |letter| TABLE.iter().find(|t| t.letter == letter).map_or(0, |t| 1 << t.bit);
+        Self(letters.chars().fold(0, |mask, letter| mask | bit(letter)))
+    }
+
     /// The known flags that are set, lowest bit first.
     pub fn known(self) -> impl Iterator<Item = Taint> {
         TABLE.into_iter().filter(move |t| self.0 >> t.bit & 1 == 1)
@@ -90,6 +103,8 @@ mod tests {
     fn out_of_tree_and_unsigned() {
         let taints = Taints(12288);
         assert_eq!(taints.letters(), "OE");
+        assert_eq!(Taints::from_letters("OE\n"), taints);
+        assert!(taints.is_unsigned() && !Taints(4096).is_unsigned());
         assert_eq!(taints.names(), ["out_of_tree_module", "unsigned_module"]);
     }
 

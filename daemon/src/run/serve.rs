@@ -19,6 +19,7 @@ use super::{Pipeline, Reload, RunError, Watch};
 use crate::{
     config::Config,
     event::{Event, Started, Stopped, What},
+    loaded::{Finding, Loaded},
     sensor::Totals,
     status::{Question, Socket, Status},
     systemd::Notify,
@@ -67,6 +68,8 @@ struct Daemon<W> {
     notify: Notify,
     socket: Option<Socket>,
     metrics: Option<Metrics>,
+    /// `None` where what happens happens to another kernel.
+    loaded: Option<Loaded>,
     reload: Reload,
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
@@ -87,16 +90,17 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut daemon = Daemon {
-        watch,
         notify: Notify::from_environment(),
         socket: listen(pipeline.config()),
         metrics: measure(&pipeline),
+        loaded: watch.is_live().then(|| Loaded::new(&pipeline.config().modules, watch.kernel_release().as_str())),
         reload,
         pipeline,
         events: Vec::new(),
         uncommitted: false,
         more: false,
         read: Instant::now(),
+        watch,
     };
     daemon.started();
     give_back_memory();
@@ -217,6 +221,7 @@ impl<W: Watch> Daemon<W> {
     }
 
     fn tick(&mut self) {
+        self.look_at_modules();
         let dropped: Vec<_> = self.pipeline.tick().collect();
         dropped.into_iter().for_each(|what| self.say(what));
         self.take();
@@ -238,6 +243,9 @@ impl<W: Watch> Daemon<W> {
 
     fn take(&mut self) {
         if !self.events.is_empty() {
+            if let Some(loaded) = &mut self.loaded {
+                loaded.observe(&self.events);
+            }
             self.pipeline.take(&mut self.events);
             self.events.shrink_to(KEPT_EVENTS);
             self.uncommitted = true;
@@ -251,10 +259,18 @@ impl<W: Watch> Daemon<W> {
         }
     }
 
-    /// Something about the daemon itself.
-    fn say(&mut self, what: What) {
+    /// Something that no record of the kernel says.
+    fn say(&mut self, finding: impl Into<Finding>) {
+        let Finding { what, process, trace } = finding.into();
         let (time, origin) = (self.watch.now(), self.watch.own_origin());
-        self.events.push(Event { time, origin, trace: None, process: None, what, missing: Vec::new() });
+        self.events.push(Event { time, origin, trace, process, what, missing: Vec::new() });
+    }
+
+    fn look_at_modules(&mut self) {
+        if let Some(loaded) = &mut self.loaded {
+            let findings = loaded.tick(self.watch.now().boot, self.pipeline.events(), self.watch.totals());
+            findings.into_iter().for_each(|finding| self.say(finding));
+        }
     }
 
     fn started(&mut self) {
@@ -262,6 +278,11 @@ impl<W: Watch> Daemon<W> {
         self.say(What::Started(Started { version: env!("CARGO_PKG_VERSION"), kernel }));
         let coverage = self.watch.coverage();
         self.say(What::Coverage(coverage));
+        let now = self.watch.now().boot;
+        let loaded = self.loaded.as_mut().map(|loaded| loaded.inventory(now)).unwrap_or_default();
+        if self.pipeline.config().modules.inventory {
+            loaded.into_iter().for_each(|what| self.say(what));
+        }
         self.take();
         self.commit();
     }
@@ -292,6 +313,7 @@ impl<W: Watch> Daemon<W> {
         let old = self.pipeline.config();
         for (section, changed) in [
             ("sensor", config.sensor != old.sensor),
+            ("modules", config.modules != old.modules),
             ("spool", config.spool != old.spool),
             ("dead_letters", config.dead_letters != old.dead_letters),
             ("status", config.status != old.status),
@@ -306,6 +328,7 @@ impl<W: Watch> Daemon<W> {
         }
         // as long as it runs it is as it was started
         config.sensor = old.sensor.clone();
+        config.modules = old.modules.clone();
         config.spool = old.spool.clone();
         config.dead_letters = old.dead_letters.clone();
         config.status = old.status.clone();

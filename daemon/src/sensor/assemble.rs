@@ -85,8 +85,12 @@ impl Assembler {
         Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Arc::new), missing, trace: None }
     }
 
-    pub(super) fn set_taints(&mut self, taints: Option<u64>) {
-        self.context.taints = self.context.taints.and(taints).map(Taints);
+    /// What of these taints no record has told. Callers of add_taint in its own file may have a copy of it inside, and records can be lost.
+    pub(super) fn untold_taints(&mut self, taints: Taints) -> Option<KernelTaints> {
+        let before = self.context.taints?;
+        let after = Taints(before.0 | taints.0);
+        self.context.taints = Some(after);
+        (after != before).then_some(KernelTaints { before, after })
     }
 
     /// Takes one fact; appends the events that it ends.

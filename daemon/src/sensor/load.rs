@@ -31,6 +31,8 @@ pub(super) struct OpenLoad {
     may_load: bool,
     alias: Option<Text>,
     file: Option<File>,
+    /// The descriptor by which it was given.
+    descriptor: Option<u32>,
     /// `struct file *` of the file, to tell whether another one was read.
     file_address: u64,
     read: Option<Seen<bool>>,
@@ -66,6 +68,7 @@ impl OpenLoad {
             may_load: syscall.is_none() || fact.has(head_flags::MAY_LOAD),
             alias,
             file: fact.file(),
+            descriptor: (syscall == Some(Syscall::FinitModule)).then_some(fact.head.args[0] as u32),
             file_address: if syscall == Some(Syscall::FinitModule) { fact.head.args[2] } else { 0 },
             read: None,
             read_bytes: None,
@@ -279,7 +282,11 @@ impl OpenLoad {
             // module_sig_check asks lockdown last: kernel/module/signing.c
             Some(e) if e == Errno::EPERM as i32 => Outcome::Refused(errno, Some(Refusal::Lockdown)),
             Some(_) => Outcome::Refused(errno, Some(Refusal::Signature)),
-            // where module_sig_check is inlined: only signatures give these before there is a module
+            // where module_sig_check is inlined: what it gave is what load_module gives
+            None if self.verified.as_ref().is_some_and(|v| v.what == i64::from(returned)) => {
+                Outcome::Refused(errno, Some(Refusal::Signature))
+            }
+            // only signatures give these before there is a module
             None if self.load_module && signature.contains(&errno) => Outcome::Refused(errno, Some(Refusal::Signature)),
             // the blacklist comes behind the signature; where that check is inlined, lockdown has refused what had no valid one
             None if self.load_module && errno == Errno::EPERM as i32 => {
@@ -324,6 +331,8 @@ impl OpenLoad {
             duration: self.end.map(|end| end.saturating_sub(self.frame.boot)),
             module: self.module.take().map(|m| m.what),
             file: self.file.take(),
+            contents: None,
+            descriptor: self.descriptor,
         };
         // the record's time is that of the outcome; its origin stays the beginning, which is there in every case
         let boot = self.end.unwrap_or(self.frame.boot);

@@ -1,11 +1,13 @@
 //! What the running kernel demands of a module's signature.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+use crate::event::Taints;
 
 /// Two files that stay open: to look at them costs two system calls. Both can only become stricter while the kernel runs.
 #[derive(Debug)]
@@ -61,12 +63,26 @@ fn first_bytes(file: &File) -> Option<[u8; 64]> {
 }
 
 /// The kernel's taints.
-pub(super) fn taints() -> Option<u64> {
-    fs::read_to_string("/proc/sys/kernel/tainted").ok()?.trim().parse().ok()
+#[derive(Debug)]
+pub(super) struct Tainted(Option<File>);
+
+impl Tainted {
+    pub(super) fn of_running_kernel() -> Self {
+        Self(File::open("/proc/sys/kernel/tainted").ok())
+    }
+
+    /// Those that it has now; `None` where it does not say.
+    pub(super) fn now(&self) -> Option<Taints> {
+        let text = self.0.as_ref().and_then(first_bytes)?;
+        let digits = text.split(|byte| !byte.is_ascii_digit()).next()?;
+        str::from_utf8(digits).ok()?.parse().ok().map(Taints)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn said(sig_enforce: Option<&str>, lockdown: Option<&str>) -> Option<bool> {

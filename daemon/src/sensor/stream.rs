@@ -5,7 +5,7 @@ use std::io;
 use kmodtrail_abi::{KINDS, Kind};
 
 use super::{assemble::Assembler, capture::Capture, clock::Clock, fact::Fact, frame::Context};
-use crate::event::Event;
+use crate::event::{Event, KernelTaints, Taints};
 
 /// Memory that is kept for records; a burst may need more for a moment.
 const KEPT_BYTES: usize = 128 << 10;
@@ -54,9 +54,9 @@ impl Stream {
         Some(time)
     }
 
-    /// The kernel's taints, where a record of a change was lost.
-    pub(super) fn set_taints(&mut self, taints: Option<u64>) {
-        self.assembler.set_taints(taints);
+    /// The kernel had these taints when everything up to now was still in the rings: gives what no record told.
+    pub(super) fn untold_taints(&mut self, taints: Taints) -> Option<KernelTaints> {
+        self.assembler.untold_taints(taints)
     }
 
     /// Nothing waits.

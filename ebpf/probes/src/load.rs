@@ -75,8 +75,10 @@ impl Record {
                 flags = section::CUT;
             }
             kept = bounded!(kept, "0xfff");
-            copy(self.at(at + SIGNATURE_INFO_BYTES as u64), kept as u32, end - TRAILER as u64 - whole);
-            self.set_position(at + SIGNATURE_INFO_BYTES as u64 + kept);
+            self.set_position(at + SIGNATURE_INFO_BYTES as u64);
+            let at = self.position();
+            copy(self.at(at), kept as u32, end - TRAILER as u64 - whole);
+            self.set_position(at + kept);
             self.close(start, section::SIGNATURE, flags);
         }
     }

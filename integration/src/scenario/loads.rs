@@ -1,9 +1,10 @@
 //! Every way to load a module, and every way to fail: each leaves exactly one load record, and it says what happened.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
@@ -78,6 +79,13 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.signature.ok", true)?
         .expect("linux.kernel_module.signature.state", "valid")?
         .expect("linux.kernel_module.parameters", "")?
+        .expect(
+            "linux.kernel_module.hash.sha256",
+            sha256(&trial.testbed().fixtures(trial.kernel())?.bytes("dummy.ko")?),
+        )?
+        .expect("linux.kernel_module.license", "GPL")?
+        .expect("linux.kernel_module.intree", true)?
+        .expect_without("linux.kernel_module.file.compression")?
         .expect_without("linux.kernel_module.syscall.compat")?
         .expect_without("kmodtrail.enrichment.missing")?;
     told.severity("signed", "INFO")?;
@@ -98,8 +106,12 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.version", "1.2.3")?
         .expect("linux.kernel_module.srcversion", srcversion(&hello)?)?
         .expect("linux.kernel_module.image.size", hello.len())?
+        .expect("linux.kernel_module.hash.sha256", sha256(&hello))?
+        .expect("linux.kernel_module.intree", false)?
         .expect("linux.kernel_module.parameters", "x=7 text=\"a  b\"")?;
     told.severity("foreign", "WARN")?;
+    let vermagic = told.one("foreign", "success")?.string("linux.kernel_module.vermagic")?;
+    ensure!(vermagic.starts_with(trial.kernel().release()), "built for {vermagic}");
 
     told.one("memfd", "success")?
         .expect("linux.kernel_module.source", "memfd")?
@@ -108,7 +120,11 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.source", "memory")?
         .expect("linux.kernel_module.syscall", "init_module")?
         .expect("linux.kernel_module.parameters", "x=8")?
-        .expect_without("file.path")?;
+        .expect_without("file.path")?
+        .expect(
+            "kmodtrail.enrichment.missing",
+            json!(["linux.kernel_module.hash.sha256: the bytes came from the process's memory"]),
+        )?;
     told.evidence_of("memory")?;
     told.one("deleted", "success")?
         .expect("linux.kernel_module.source", "deleted_file")?
@@ -123,7 +139,10 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
     )?;
     ensure!(forced.string("linux.kernel_module.taints.letters")?.contains('F'), "not forced:\n{forced}");
 
-    told.one("no-elf", "failure")?.expect("error.type", "ENOEXEC")?.expect_without("linux.kernel_module.name")?;
+    told.one("no-elf", "failure")?
+        .expect("error.type", "ENOEXEC")?
+        .expect_without("linux.kernel_module.name")?
+        .expect("linux.kernel_module.file.error", "it is no ELF file")?;
     told.one("truncated", "failure")?.expect("error.type", "ENOEXEC")?;
     told.one("bad-signature", "refused")?
         .expect("linux.kernel_module.refusal", "signature")?
@@ -154,7 +173,7 @@ fn loads_compressed(trial: &Trial<'_>) -> Result<()> {
     let file = fixtures::module_file(trial.kernel(), "dummy")?;
     let plain = trial.testbed().fixtures(trial.kernel())?.bytes("dummy.ko")?;
     let outcome = watched(trial)?
-        .guest(|guest| guest.file("/fixtures/dummy.ko.xz", file))
+        .guest(|guest| guest.file("/fixtures/dummy.ko.xz", file.clone()))
         // MODULE_INIT_COMPRESSED_FILE
         .script("named compressed finit /fixtures/dummy.ko.xz --flags 4")
         .run()?;
@@ -164,7 +183,11 @@ fn loads_compressed(trial: &Trial<'_>) -> Result<()> {
     load.expect("linux.kernel_module.name", "dummy")?
         .expect("linux.kernel_module.flags", json!(["MODULE_INIT_COMPRESSED_FILE"]))?
         .expect("linux.kernel_module.signature.state", "valid")?
-        .expect("linux.kernel_module.image.size", plain.len())?;
+        .expect("linux.kernel_module.image.size", plain.len())?
+        .expect("linux.kernel_module.hash.sha256", sha256(&plain))?
+        .expect("linux.kernel_module.file.compression", "xz")?
+        .expect("linux.kernel_module.file.hash.sha256", sha256(&fs::read(&file)?))?
+        .expect("linux.kernel_module.license", "GPL")?;
     let read = records.of(READ).in_trace_of(load).one()?;
     let size = load.integer("file.size")?;
     read.expect("linux.kernel_module.compressed", true)?.expect("linux.kernel_module.read.size", size)?;
@@ -187,23 +210,21 @@ fn loads_refused_by_policy(trial: &Trial<'_>) -> Result<()> {
     unsigned
         .expect("linux.kernel_module.refusal", "signature")?
         .expect("error.type", "EKEYREJECTED")?
-        .expect("file.path", "/fixtures/nosig.ko")?;
-    // 5.10 has no module_sig_check to watch: there the state is not known.
-    let state = if trial.kernel().name() == "5.10" { "unknown" } else { "unsigned" };
-    unsigned.expect("linux.kernel_module.signature.state", state)?;
+        .expect("file.path", "/fixtures/nosig.ko")?
+        .expect("linux.kernel_module.signature.state", "unsigned")?;
     told.one("signed", "success")?.expect("linux.kernel_module.signature.state", "valid")?;
     Ok(())
 }
 
 /// What the actor did, and what was told of it.
-struct Told<'a> {
-    outcome: &'a Outcome,
-    records: &'a Records,
+pub(super) struct Told<'a> {
+    pub(super) outcome: &'a Outcome,
+    pub(super) records: &'a Records,
 }
 
 impl<'a> Told<'a> {
     /// The record of an attempt, which agrees with the actor in all that it knows.
-    fn one(&self, label: &str, outcome: &str) -> Result<&'a Record> {
+    pub(super) fn one(&self, label: &str, outcome: &str) -> Result<&'a Record> {
         let record = load_by(self.records, &self.action(label)?)?;
         record.expect("linux.kernel_module.outcome", outcome)?;
         let mut traces = BTreeSet::new();
@@ -250,6 +271,10 @@ pub(super) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> 
         }
     }
     found.then_some(result)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What modinfo would say.

@@ -14,6 +14,7 @@ pub(super) const REQUEST: &str = "linux.kernel_module.request";
 pub(super) const HELPER: &str = "linux.kernel_module.helper";
 pub(super) const READ: &str = "linux.kernel_module.read";
 pub(super) const VERIFY: &str = "linux.kernel_module.verify";
+pub(super) const TAINT: &str = "linux.kernel_module.taint";
 
 /// Ancestors in a record (ebpf/abi).
 const ANCESTORS: usize = 8;

@@ -257,7 +257,8 @@ fn taints_of_the_kernel_are_told_once_with_who_brought_them() {
         taint(11, 107, 6).by(96, &[]),
         taint(11, 108, 64).by(96, &[]),
     ];
-    let events = tell(&mut assembler(), &story);
+    let mut assembler = assembler();
+    let events = tell(&mut assembler, &story);
     let taints: Vec<_> = events
         .iter()
         .filter_map(|e| if let What::Taint(t) = &e.what { Some((e, t.before.0, t.after.0)) } else { None })
@@ -267,6 +268,9 @@ fn taints_of_the_kernel_are_told_once_with_who_brought_them() {
     assert_eq!(load.kernel_taints, Some(KernelTaints { before: Taints(0), after: Taints(12288) }));
     assert_eq!((&taints[0].0.process, taints[0].0.trace), (&load_event.process, load_event.trace));
     assert_eq!(taints[2].0.process.as_ref().map(|p| p.id.pid), Some(11));
+    assert_eq!(assembler.untold_taints(Taints(12352)), None);
+    let untold = assembler.untold_taints(Taints(1));
+    assert_eq!(untold, Some(KernelTaints { before: Taints(12352), after: Taints(12353) }), "none is taken back");
 }
 
 #[test]
