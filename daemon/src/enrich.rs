@@ -61,6 +61,7 @@ impl Enrich {
         let mut deadline = None;
         for event in events {
             self.signatures.read(event);
+            self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
             let Some(process) = &mut event.process else { continue };
             if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {

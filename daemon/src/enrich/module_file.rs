@@ -22,12 +22,12 @@ use std::{
 use lru::LruCache;
 
 use self::{
-    open::{Identity, NotTheSame, Opened},
+    open::{Identity, NotTheSame, Opened, Place},
     package::Packages,
     read::{TooMuch, read},
 };
 use crate::{
-    event::{Event, File, LoadSource, ModuleFile, What},
+    event::{Event, File, LoadSource, ModuleFile, Process, Text, What},
     host::Host,
 };
 
@@ -56,6 +56,8 @@ pub(super) struct ModuleFiles {
     late: bool,
     wait: Duration,
     host: Host,
+    /// Whether the host has these files.
+    of_host: LruCache<(Text, u64, (u32, u32)), bool>,
 }
 
 impl ModuleFiles {
@@ -89,6 +91,36 @@ impl ModuleFiles {
             late: false,
             wait,
             host,
+            of_host: LruCache::new(MOST),
+        }
+    }
+
+    /// The process has another mount namespace than the host.
+    fn is_elsewhere(&self, process: Option<&Process>) -> bool {
+        let namespace = process.and_then(|p| p.namespaces.mount);
+        namespace.is_some() && self.host.namespace.is_some() && namespace != self.host.namespace
+    }
+
+    /// Tells files of containers from the host's: a process with a mount namespace of its own, and a file that the host does not have at
+    /// that path. (Services have such namespaces, too, and mostly the host's files in them.)
+    pub(super) fn place(&mut self, event: &mut Event) {
+        if !self.is_elsewhere(event.process.as_deref()) {
+            return;
+        }
+        let (file, source) = match &mut event.what {
+            What::Load(load) => (&mut load.file, Some(&mut load.source)),
+            What::Read(read) => (&mut read.file, None),
+            What::Verify(verify) => (&mut verify.file, None),
+            _ => return,
+        };
+        let Some(file) = file.as_mut().filter(|file| file.source == LoadSource::File) else { return };
+        let key = (file.path.clone(), file.inode, file.device);
+        let (host, file_now) = (&self.host, &*file);
+        if !*self.of_host.get_or_insert(key, || open::is_of(host, file_now)) {
+            file.source = LoadSource::ContainerFile;
+            if let Some(source) = source {
+                *source = Some(LoadSource::ContainerFile);
+            }
         }
     }
 
@@ -108,14 +140,13 @@ impl ModuleFiles {
             }
             return;
         };
-        let namespace = process.and_then(|p| p.namespaces.mount);
-        let host = Some(&self.host).filter(|host| namespace.is_some() && namespace == host.namespace);
         let pid = process.map(|p| p.id.pid);
-        let found = match open::open(file, host, pid, load.descriptor) {
-            Ok(opened) if opened.changed > event.time.wall => Err("the file has changed since it was read".to_owned()),
-            Ok(opened) => {
-                let path = (host.is_some() && file.source == LoadSource::File)
-                    .then(|| PathBuf::from(OsString::from_vec(file.path.bytes())));
+        let found = match open::open(file, &self.host, self.is_elsewhere(process), pid, load.descriptor) {
+            Ok((opened, _)) if opened.changed > event.time.wall => {
+                Err("the file has changed since it was read".to_owned())
+            }
+            Ok((opened, place)) => {
+                let path = (place == Place::Host).then(|| PathBuf::from(OsString::from_vec(file.path.bytes())));
                 self.of(Task { opened, path }, deadline.get_or_insert_with(|| Instant::now() + self.wait))
             }
             Err(why) => Err(explain(&why, file)),

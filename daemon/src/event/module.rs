@@ -202,6 +202,8 @@ pub enum LoadSource {
     Memfd,
     /// A file that is no longer in its directory.
     DeletedFile,
+    /// A file that the host does not have at that path: a container's.
+    ContainerFile,
 }
 
 impl LoadSource {
@@ -213,6 +215,7 @@ impl LoadSource {
             Self::Memory => "memory",
             Self::Memfd => "memfd",
             Self::DeletedFile => "deleted_file",
+            Self::ContainerFile => "container_file",
         }
     }
 }

@@ -22,7 +22,7 @@ names! {
     MODULE_SYSCALL = "linux.kernel_module.syscall": Word(&["init_module", "finit_module", "delete_module"]);
     MODULE_SYSCALL_COMPAT = "linux.kernel_module.syscall.compat": Bool;
     MODULE_FLAGS = "linux.kernel_module.flags": Texts;
-    MODULE_SOURCE = "linux.kernel_module.source": Word(&["file", "memory", "memfd", "deleted_file"]);
+    MODULE_SOURCE = "linux.kernel_module.source": Word(&["file", "memory", "memfd", "deleted_file", "container_file"]);
     MODULE_COMPRESSED = "linux.kernel_module.compressed": Bool;
     MODULE_DURATION = "linux.kernel_module.duration_ns": Int;
     MODULE_IMAGE_SIZE = "linux.kernel_module.image.size": Int;

@@ -233,7 +233,10 @@ fn every_member_of_an_enumeration_is_a_value_that_the_code_has() {
     assert_eq!(members(names::MODULE_REFUSAL), refusals.map(Refusal::name));
     let syscalls = [Syscall::InitModule, Syscall::FinitModule, Syscall::DeleteModule];
     assert_eq!(members(names::MODULE_SYSCALL), syscalls.map(Syscall::name));
-    let sources = [LoadSource::File, LoadSource::Memory, LoadSource::Memfd, LoadSource::DeletedFile];
+    let sources = {
+        use LoadSource::*;
+        [File, Memory, Memfd, DeletedFile, ContainerFile]
+    };
     assert_eq!(members(names::MODULE_SOURCE), sources.map(LoadSource::name));
     let states = {
         use SignatureState::*;

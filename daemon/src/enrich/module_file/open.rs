@@ -46,34 +46,59 @@ pub(super) enum NotTheSame {
     Io(io::Error),
 }
 
-/// `host`: where the process has the host's mount namespace. `descriptor`: by which the process gave it to the kernel.
-pub(super) fn open(
-    file: &File,
-    host: Option<&Host>,
-    pid: Option<u32>,
-    descriptor: Option<u32>,
-) -> Result<Opened, NotTheSame> {
-    let path = PathBuf::from(OsString::from_vec(file.path.bytes()));
-    // the kernel's path begins at the root of the mount namespace; a process that has another root is not asked
-    let by_path = (path.is_absolute() && !file.path_cut).then(|| match (host, pid) {
-        (Some(host), _) => Some(host.path(&path)),
-        (None, Some(pid)) => Some(PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").ok()?)),
-        (None, None) => None,
-    });
-    let by_descriptor = pid.zip(descriptor).map(|(pid, fd)| PathBuf::from(format!("/proc/{pid}/fd/{fd}")));
-    let mut last = NotTheSame::Other;
-    for (path, flags) in [(by_path.flatten(), O_NOFOLLOW), (by_descriptor, 0)] {
-        let Some(path) = path else { continue };
-        match open_at(&path, flags, file) {
-            Ok(opened) => return Ok(opened),
-            Err(why) => last = why,
-        }
-    }
-    Err(last)
+/// Where the file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The host has it at this path.
+    Host,
+    /// The process has it there, the host not.
+    Process,
+    /// It has no path any more, and the process still has it open.
+    Descriptor,
 }
 
-fn open_at(path: &Path, flags: i32, expected: &File) -> Result<Opened, NotTheSame> {
-    // to open a device or a FIFO can do something: only a regular file is opened at all
+/// `elsewhere`: the process has another mount namespace than the host. `descriptor`: by which it gave the file to the kernel.
+pub(super) fn open(
+    file: &File,
+    host: &Host,
+    elsewhere: bool,
+    pid: Option<u32>,
+    descriptor: Option<u32>,
+) -> Result<(Opened, Place), NotTheSame> {
+    let whole = path(file);
+    // the kernel's path begins at the root of the mount namespace: a process that has another root inside of it is not asked
+    let of_process =
+        |path: &PathBuf| Some(PathBuf::from(format!("/proc/{}/root", pid?)).join(path.strip_prefix("/").ok()?));
+    let candidates = [
+        (Place::Host, whole.as_deref().map(|path| host.path(path))),
+        (Place::Process, whole.as_ref().filter(|_| elsewhere).and_then(of_process)),
+        (Place::Descriptor, pid.zip(descriptor).map(|(pid, fd)| PathBuf::from(format!("/proc/{pid}/fd/{fd}")))),
+    ];
+    let mut why = None;
+    for (place, candidate) in candidates {
+        let Some(candidate) = candidate else { continue };
+        let flags = if place == Place::Descriptor { 0 } else { O_NOFOLLOW };
+        match open_at(&candidate, flags, file) {
+            Ok(opened) => return Ok((opened, place)),
+            // that another file is there says more than that one is not
+            Err(error) => why = why.filter(|before| matches!(before, NotTheSame::Other)).or(Some(error)),
+        }
+    }
+    Err(why.unwrap_or(NotTheSame::Other))
+}
+
+/// Whether the host has the file at its path.
+pub(super) fn is_of(host: &Host, file: &File) -> bool {
+    path(file).is_some_and(|path| place_of(&host.path(&path), O_NOFOLLOW, file).is_ok())
+}
+
+fn path(file: &File) -> Option<PathBuf> {
+    let path = PathBuf::from(OsString::from_vec(file.path.bytes()));
+    (path.is_absolute() && !file.path_cut).then_some(path)
+}
+
+/// The very file, not opened yet: to open a device or a FIFO can do something.
+fn place_of(path: &Path, flags: i32, expected: &File) -> Result<(fs::File, fs::Metadata), NotTheSame> {
     let place = fs::File::options().read(true).custom_flags(O_PATH | flags).open(path).map_err(NotTheSame::Io)?;
     let metadata = place.metadata().map_err(NotTheSame::Io)?;
     // a file system without a disk may tell another number than the kernel uses inside (btrfs, overlayfs)
@@ -83,6 +108,11 @@ fn open_at(path: &Path, flags: i32, expected: &File) -> Result<Opened, NotTheSam
     if !metadata.is_file() || !device || (metadata.ino(), metadata.size()) != (expected.inode, expected.size) {
         return Err(NotTheSame::Other);
     }
+    Ok((place, metadata))
+}
+
+fn open_at(path: &Path, flags: i32, expected: &File) -> Result<Opened, NotTheSame> {
+    let (place, metadata) = place_of(path, flags, expected)?;
     let file = fs::File::options()
         .read(true)
         .custom_flags(O_NONBLOCK)

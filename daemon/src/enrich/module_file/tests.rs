@@ -175,6 +175,27 @@ fn another_file_at_its_place_is_not_taken_for_it() {
 }
 
 #[test]
+fn a_file_that_the_host_does_not_have_at_its_path_is_a_containers() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("m.ko");
+    fs::write(&path, "the module").expect("the test may write");
+    let sources = |elsewhere: bool, there: bool| {
+        let mut event = event(&path);
+        let process = Arc::make_mut(event.process.as_mut().expect("it has one"));
+        process.namespaces.mount = process.namespaces.mount.map(|inode| inode + u32::from(elsewhere));
+        let What::Load(load) = &mut event.what else { panic!("it is a load") };
+        load.file.as_mut().expect("it has one").inode += u64::from(!there);
+        files().place(&mut event);
+        let What::Load(load) = &event.what else { panic!("it is a load") };
+        (load.source, load.file.as_ref().map(|file| file.source))
+    };
+    let all = |source| (Some(source), Some(source));
+    assert_eq!(sources(true, false), all(LoadSource::ContainerFile));
+    assert_eq!(sources(true, true), all(LoadSource::File), "a service with a mount namespace of its own");
+    assert_eq!(sources(false, false), all(LoadSource::File), "another file is there by now");
+}
+
+#[test]
 fn a_deleted_file_is_read_by_the_descriptor_of_a_process_that_still_has_it() {
     use std::os::fd::AsRawFd as _;
     let folder = tempfile::tempdir().expect("a folder for the test");
