@@ -1,5 +1,7 @@
 //! What is loaded, by the kernel's own lists: before the daemon came, while it watches, and although it hides.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -12,7 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         guest: GuestKind::Fast,
         kernels: Kernels::Only(&["5.10", "7"]),
         full: false,
-        run: |trial| nothing_hidden(trial, 300),
+        run: |trial| nothing_hidden(trial, 100),
     },
     Scenario {
         name: "long_nothing_hidden",
@@ -35,13 +37,13 @@ fn hidden(trial: &Trial<'_>) -> Result<()> {
             "records",
             "[modules]\nheartbeat_interval = \"10s\"",
             "
-            until() { /actor wait-for /out/records.jsonl $1 $2 60 || exit 91; }
+            told() { /actor wait-for /out/records.jsonl $1 $2 60 || exit 91; }
             named from-both finit /fixtures/hider.ko --params sysfs=1
-            until linux.kernel_module.hidden 1
+            told linux.kernel_module.hidden 1
             named from-one finit /fixtures/hider.ko
-            until linux.kernel_module.hidden 2
+            told linux.kernel_module.hidden 2
             act delete dummy
-            until kmodtrail.heartbeat 2
+            told kmodtrail.heartbeat 2
             ",
         )
         .run()?;
@@ -85,8 +87,10 @@ fn hidden(trial: &Trial<'_>) -> Result<()> {
 /// However often modules come and go while the lists are read.
 fn nothing_hidden(trial: &Trial<'_>, pairs: u32) -> Result<()> {
     let outcome = watched(trial)?
+        .guest(|guest| guest.limit(Duration::from_secs(120 + u64::from(pairs) / 2)))
+        // what differs must last for 5 s before it is told
         .script(&format!(
-            "act pairs {pairs} /fixtures/hello.ko hello & act pairs {pairs} /fixtures/dummy.ko dummy; wait; sleep 7"
+            "act pairs {pairs} /fixtures/hello.ko hello & hello=$!; act pairs {pairs} /fixtures/dummy.ko dummy; wait $hello; sleep 7"
         ))
         .run()?;
     let records = outcome.records()?;
