@@ -21,7 +21,7 @@ mod text;
 use std::sync::Arc;
 
 pub use attributes::{Attributes, Items, Value};
-pub use loaded::{Heartbeat, Hidden, Inventory};
+pub use loaded::{FileChange, Heartbeat, Hidden, Inventory, Setting};
 pub use module::{
     File, Helper, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request,
     Syscall, Unload, UnloadFlags, Verdict, Verify,
@@ -72,6 +72,8 @@ pub enum What {
     Inventory(Inventory),
     /// The kernel's lists do not agree about a module.
     Hidden(Hidden),
+    /// Something has changed that decides what is loaded, or how.
+    Setting(Setting),
     /// The daemon is watching.
     Started(Started),
     /// Which hooks are attached.
@@ -139,6 +141,7 @@ impl What {
             Self::Taint(_) => "linux.kernel_module.taint",
             Self::Inventory(_) => "linux.kernel_module.inventory",
             Self::Hidden(_) => "linux.kernel_module.hidden",
+            Self::Setting(_) => "linux.kernel_module.setting",
             Self::Started(_) => "kmodtrail.started",
             Self::Coverage(_) => "kmodtrail.coverage",
             Self::Heartbeat(_) => "kmodtrail.heartbeat",
@@ -149,7 +152,7 @@ impl What {
     }
 
     /// Every name that [`Self::name`] can give.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "linux.kernel_module.request",
         "linux.kernel_module.helper",
         "linux.kernel_module.read",
@@ -159,6 +162,7 @@ impl What {
         "linux.kernel_module.taint",
         "linux.kernel_module.inventory",
         "linux.kernel_module.hidden",
+        "linux.kernel_module.setting",
         "kmodtrail.started",
         "kmodtrail.coverage",
         "kmodtrail.heartbeat",
@@ -179,7 +183,7 @@ impl Event {
             What::Verify(v) => v.signature.state.severity(),
             What::Load(l) => l.severity(),
             What::Unload(u) => u.severity(),
-            What::Taint(_) | What::Lost(_) => Severity::Warn,
+            What::Taint(_) | What::Setting(_) | What::Lost(_) => Severity::Warn,
             What::Inventory(i) => i.severity(),
             What::Hidden(_) => Severity::Error,
             What::Dropped(d) => d.reason.severity(),

@@ -1,7 +1,7 @@
 //! The kmodtrail daemon: who changes the Linux kernel.
 //!
 //! Data flows one way, and the modules stand in that order: sensor, enrich, event, record, spool, route, encode, sink. Around them: config,
-//! host, loaded, resource, run, systemd, telemetry, cli.
+//! host, loaded, resource, run, settings, systemd, telemetry, cli.
 
 #[cfg(test)]
 extern crate self as kmodtrail;
@@ -18,6 +18,7 @@ pub mod resource;
 pub mod route;
 pub mod run;
 pub mod sensor;
+pub mod settings;
 pub mod sink;
 pub mod spool;
 pub mod status;

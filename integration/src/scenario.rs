@@ -30,6 +30,7 @@ mod reloads;
 mod requests;
 mod scripted_server;
 mod service;
+mod settings;
 mod signatures;
 mod told;
 mod unloads;
@@ -98,6 +99,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         signatures::SCENARIOS,
         packages::SCENARIOS,
         hidden::SCENARIOS,
+        settings::SCENARIOS,
         unloads::SCENARIOS,
         process_is_gone::SCENARIOS,
         hostile_names::SCENARIOS,

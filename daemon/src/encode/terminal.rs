@@ -79,6 +79,7 @@ fn details(event: &Event) -> Details {
         | What::Taint(_)
         | What::Inventory(_)
         | What::Hidden(_)
+        | What::Setting(_)
         | What::Heartbeat(_)
         | What::Started(_)
         | What::Coverage(_)

@@ -9,7 +9,7 @@ use opentelemetry_semantic_conventions::attribute as otel;
 
 use super::{
     Appended, Event, File, HookState, Inventory, KernelTaints, ModuleFacts, ModuleFile, Package, Process, ProcessId,
-    Signature, Taints, Text, Verdict, What, names,
+    Setting, Signature, Taints, Text, Verdict, What, names,
 };
 
 /// Where attributes go.
@@ -216,6 +216,16 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.set(names::MODULE_NAME, &h.name);
             put.each(names::HIDDEN_LISTED, h.listed.iter().copied());
             put.each(names::HIDDEN_MISSING, h.missing.iter().copied());
+        }
+        What::Setting(Setting::Value { path, before, after }) => {
+            put.set(names::SETTING_PATH, path);
+            put.set(names::SETTING_CHANGE, "value");
+            put.maybe(names::SETTING_BEFORE, before.as_ref());
+            put.maybe(names::SETTING_AFTER, after.as_ref());
+        }
+        What::Setting(Setting::File { path, change }) => {
+            put.set(names::SETTING_PATH, path);
+            put.set(names::SETTING_CHANGE, change.name());
         }
         What::Started(s) => {
             put.set(otel::SERVICE_VERSION, s.version);

@@ -45,6 +45,53 @@ pub struct Hidden {
     pub missing: Vec<&'static str>,
 }
 
+/// `linux.kernel_module.setting`: something has changed that decides what is loaded, or how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// A value of the kernel.
+    Value {
+        /// The file that shows it.
+        path: Text,
+        /// What it was; `None`: there was none.
+        before: Option<Text>,
+        /// What it is.
+        after: Option<Text>,
+    },
+    /// A file of modprobe.d or modules-load.d.
+    File {
+        /// Which.
+        path: Text,
+        /// What happened to it.
+        change: FileChange,
+    },
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileChange {
+    /// It is new at its place.
+    Created,
+    /// It was written to.
+    Written,
+    /// It is no longer at its place.
+    Removed,
+    /// Its owner, mode or times were changed.
+    Attributes,
+}
+
+impl FileChange {
+    /// The value of the attribute.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Written => "written",
+            Self::Removed => "removed",
+            Self::Attributes => "attributes",
+        }
+    }
+}
+
 /// `kmodtrail.heartbeat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {

@@ -73,6 +73,10 @@ names! {
     INVENTORY_COUNT = "linux.kernel_module.inventory.count": Int;
     HIDDEN_LISTED = "linux.kernel_module.hidden.listed": Texts;
     HIDDEN_MISSING = "linux.kernel_module.hidden.missing": Texts;
+    SETTING_PATH = "linux.kernel_module.setting.path": Text;
+    SETTING_CHANGE = "linux.kernel_module.setting.change": Word(&["value", "created", "written", "removed", "attributes"]);
+    SETTING_BEFORE = "linux.kernel_module.setting.before": Text;
+    SETTING_AFTER = "linux.kernel_module.setting.after": Text;
     HELPER_PATH = "linux.kernel_module.helper.path": Text;
     HELPER_ARGUMENTS = "linux.kernel_module.helper.arguments": Texts;
     HELPER_EXIT_STATUS = "linux.kernel_module.helper.exit_status": Int;

@@ -320,6 +320,12 @@ pub(crate) fn all() -> Vec<Event> {
             listed: vec!["records", "/sys/module"],
             missing: vec!["/proc/modules"],
         })),
+        bare(What::Setting(Setting::Value {
+            path: "/proc/sys/kernel/modprobe".into(),
+            before: Some("/sbin/modprobe".into()),
+            after: Some("/tmp/x".into()),
+        })),
+        bare(What::Setting(Setting::File { path: "/etc/modprobe.d/x.conf".into(), change: FileChange::Created })),
         bare(What::Heartbeat(Heartbeat {
             modules: 40,
             digest: "44".repeat(32),

@@ -1,6 +1,9 @@
 //! The body of a log record: one English sentence that a person reads first.
 
-use super::{Event, HookState, Load, LoadSource, Outcome, SignatureState, Verdict, What, attributes::errno_name};
+use super::{
+    Event, FileChange, HookState, Load, LoadSource, Outcome, Setting, SignatureState, Verdict, What,
+    attributes::errno_name,
+};
 
 pub(super) fn of(event: &Event) -> String {
     let who = who(event);
@@ -54,6 +57,18 @@ pub(super) fn of(event: &Event) -> String {
             let (listed, missing) = (h.listed.join(", "), h.missing.join(", "));
             format!("the module {} is hidden: {missing} does not have it, {listed} does", h.name)
         }
+        What::Setting(Setting::Value { path, before, after }) => {
+            let text = |value: &Option<super::Text>| {
+                value.as_ref().map_or_else(|| "nothing".to_owned(), |v| format!("\"{v}\""))
+            };
+            format!("{path} was {}, and is {}", text(before), text(after))
+        }
+        What::Setting(Setting::File { path, change }) => match change {
+            FileChange::Created => format!("{path} is new"),
+            FileChange::Written => format!("{path} was written"),
+            FileChange::Removed => format!("{path} was removed"),
+            FileChange::Attributes => format!("{path} has another owner, mode or time"),
+        },
         What::Heartbeat(h) => {
             format!("kmodtrail watches: {} modules, {} events, {} kernel records lost", h.modules, h.events, h.lost)
         }

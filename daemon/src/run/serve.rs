@@ -21,6 +21,7 @@ use crate::{
     event::{Event, Started, Stopped, What},
     loaded::{Finding, Loaded},
     sensor::Totals,
+    settings::Settings,
     status::{Question, Socket, Status},
     systemd::Notify,
     telemetry::Metrics,
@@ -70,6 +71,7 @@ struct Daemon<W> {
     metrics: Option<Metrics>,
     /// `None` where what happens happens to another kernel.
     loaded: Option<Loaded>,
+    settings: Option<Settings>,
     reload: Reload,
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
@@ -89,7 +91,9 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
     let rings = rings(&watch).map_err(RunError::Loop)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let settings = watch.is_live().then(|| Settings::new(&pipeline.config().modules.settings));
     let mut daemon = Daemon {
+        settings,
         notify: Notify::from_environment(),
         socket: listen(pipeline.config()),
         metrics: measure(&pipeline),
@@ -270,6 +274,10 @@ impl<W: Watch> Daemon<W> {
         if let Some(loaded) = &mut self.loaded {
             let findings = loaded.tick(self.watch.now().boot, self.pipeline.events(), self.watch.totals());
             findings.into_iter().for_each(|finding| self.say(finding));
+        }
+        if let Some(settings) = &mut self.settings {
+            let changes = settings.tick();
+            changes.into_iter().for_each(|what| self.say(what));
         }
     }
 
