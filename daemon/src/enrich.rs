@@ -4,6 +4,7 @@
 
 mod ancestors;
 mod module_file;
+mod place;
 mod signature;
 mod users;
 
@@ -79,6 +80,7 @@ impl Enrich {
         process.user = self.users.name(process.uid);
         process.effective_user = self.users.name(process.euid);
         process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
+        process.place = process.cgroup.path.as_ref().map(|path| place::of(path.as_str())).unwrap_or_default();
         self.ancestors.add_executables(&mut process, now, &mut missing);
         Enriched { before: Arc::clone(before), after: Arc::new(process), missing }
     }

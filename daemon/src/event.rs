@@ -7,6 +7,7 @@ mod module_file;
 pub(crate) mod names;
 mod origin;
 mod own;
+mod place;
 mod process;
 #[cfg(test)]
 mod registry;
@@ -29,6 +30,7 @@ pub use module::{
 pub use module_file::{Modinfo, ModuleFile, Package};
 pub use origin::{Origin, RecordId, Timestamps, TraceId};
 pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
+pub use place::{Container, Details, Place, Pod, QosClass, Runtime, Workload, WorkloadKind};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
 pub use signature::{Appended, Signature, SignatureBlock, SignatureState};
 pub use taints::{Taint, Taints};

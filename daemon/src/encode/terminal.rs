@@ -10,7 +10,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 
-use crate::event::{Event, File, ModuleFacts, Outcome, Process, Severity, What};
+use crate::event::{Event, File, ModuleFacts, Outcome, Pod, Process, Severity, What};
 
 /// Text in which everything that is not a visible character is escaped.
 pub(crate) struct Visible<T>(pub(crate) T);
@@ -128,7 +128,15 @@ fn of_outcome(outcome: Outcome, details: &mut Details) {
 }
 
 fn of_process(process: &Process, details: &mut Details) {
-    details.extend(process.cgroup.path.as_ref().map(|path| ("cgroup", path.to_string())));
+    match (&process.place.pod, &process.place.container) {
+        (Some(Pod { namespace: Some(namespace), name: Some(name), .. }), _) => {
+            details.push(("pod", format!("{namespace}/{name}")));
+        }
+        (_, Some(container)) => {
+            details.push(("container", container.details.name.as_ref().unwrap_or(&container.id).to_string()));
+        }
+        _ => details.extend(process.cgroup.path.as_ref().map(|path| ("cgroup", path.to_string()))),
+    }
     if let Some(parent) = process.parent() {
         let executable = parent.executable.as_ref().map(|e| format!(" {e}")).unwrap_or_default();
         details.push(("parent", format!("{}[{}]{executable}", parent.comm, parent.id.pid)));
@@ -229,7 +237,7 @@ mod tests {
             "signature=unsigned",
             "taints=out_of_tree_module,unsigned_module",
             "outcome=success",
-            "cgroup=/user.slice/user-1000.slice/session-7.scope",
+            "pod=demo-app/test-6d4cf56db6-x7k2p",
             "parent=bash[4000] /usr/bin/bash",
             "login=alice",
             "missing=linux.process.parent.executable.path: the process had ended",

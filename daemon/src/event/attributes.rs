@@ -8,8 +8,8 @@ use std::{
 use opentelemetry_semantic_conventions::attribute as otel;
 
 use super::{
-    Appended, Event, File, HookState, Inventory, KernelTaints, ModuleFacts, ModuleFile, Package, Process, ProcessId,
-    Setting, Signature, Taints, Text, Verdict, What, names,
+    Appended, Event, File, HookState, Inventory, KernelTaints, ModuleFacts, ModuleFile, Package, Place, Process,
+    ProcessId, Setting, Signature, Taints, Text, Verdict, What, names,
 };
 
 /// Where attributes go.
@@ -117,6 +117,12 @@ impl Put<'_> {
     }
     fn each<'a, T: Into<Value<'a>>>(&mut self, name: &'static str, values: impl IntoIterator<Item = T> + Clone) {
         self.set(name, Value::Array(&|put| values.clone().into_iter().for_each(|v| put(v.into()))));
+    }
+    /// As [`Self::each`], where there are any.
+    fn some(&mut self, name: &'static str, values: &[Text]) {
+        if !values.is_empty() {
+            self.each(name, values);
+        }
     }
     /// Flags that say something only where they are true.
     fn when(&mut self, name: &'static str, flag: bool) {
@@ -464,6 +470,7 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.set(names::PROCESS_CAPABILITIES, format_args!("{:016x}", process.capabilities));
     put.set(names::PROCESS_CGROUP_ID, process.cgroup.id);
     put.maybe(names::PROCESS_CGROUP_PATH, process.cgroup.path.as_ref());
+    of_place(&process.place, &mut put);
     put.maybe(names::PROCESS_NAMESPACE_USER, process.namespaces.user);
     put.maybe(names::PROCESS_NAMESPACE_MOUNT, process.namespaces.mount);
     put.maybe(names::PROCESS_NAMESPACE_PID, process.namespaces.pid);
@@ -479,6 +486,38 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     }
     if !process.ancestors.is_empty() {
         put.set(names::ANCESTORS, Value::Array(&|put| process.ancestors.iter().for_each(|a| of_ancestor(a, put))));
+    }
+}
+
+fn of_place(place: &Place, put: &mut Put<'_>) {
+    put.maybe(names::UNIT_NAME, place.unit.as_ref());
+    put.maybe(names::SLICE, place.slice.as_ref());
+    put.maybe(names::USER_UNIT, place.user_unit.as_ref());
+    put.maybe(names::SESSION, place.session.as_ref());
+    if let Some(container) = &place.container {
+        let details = &container.details;
+        put.set(otel::CONTAINER_ID, &container.id);
+        put.maybe(otel::CONTAINER_RUNTIME_NAME, container.runtime.map(super::Runtime::name));
+        put.maybe(otel::CONTAINER_NAME, details.name.as_ref());
+        put.maybe(otel::CONTAINER_IMAGE_NAME, details.image_name.as_ref());
+        put.some(otel::CONTAINER_IMAGE_TAGS, &details.image_tags);
+        put.maybe(otel::CONTAINER_IMAGE_ID, details.image_id.as_ref());
+        put.some(otel::CONTAINER_IMAGE_REPO_DIGESTS, &details.image_digests);
+        if let Some(started) = details.started {
+            put.set(names::CONTAINER_START_TIME, format_args!("{}", time(started)));
+        }
+        put.maybe(names::CONTAINER_PID, details.pid);
+    }
+    let Some(pod) = &place.pod else { return };
+    put.maybe(otel::K8S_POD_UID, Some(&pod.uid).filter(|uid| !uid.is_empty()));
+    put.maybe(names::POD_QOS_CLASS, pod.qos.map(super::QosClass::name));
+    put.maybe(otel::K8S_NAMESPACE_NAME, pod.namespace.as_ref());
+    put.maybe(otel::K8S_POD_NAME, pod.name.as_ref());
+    put.maybe(otel::K8S_CONTAINER_NAME, pod.container.as_ref());
+    put.some(names::POD_LABELS, &pod.labels);
+    if let Some(workload) = &pod.workload {
+        put.set(names::WORKLOAD_KIND, workload.kind.name());
+        put.set(names::WORKLOAD_NAME, &workload.name);
     }
 }
 

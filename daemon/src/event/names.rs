@@ -105,6 +105,16 @@ names! {
     PARENT_USER_ID = "linux.process.parent.real_user.id": Int;
     PARENT_CREATION_TIME = "linux.process.parent.creation.time": Text;
     ANCESTORS = "linux.process.ancestors": Maps;
+    UNIT_NAME = "systemd.unit.name": Text;
+    SLICE = "systemd.slice": Text;
+    USER_UNIT = "systemd.user_unit": Text;
+    SESSION = "systemd.session": Text;
+    CONTAINER_START_TIME = "linux.container.start_time": Text;
+    CONTAINER_PID = "linux.container.pid": Int;
+    POD_QOS_CLASS = "kmodtrail.k8s.pod.qos_class": Word(&["Guaranteed", "Burstable", "BestEffort"]);
+    POD_LABELS = "kmodtrail.k8s.pod.labels": Texts;
+    WORKLOAD_KIND = "kmodtrail.k8s.workload.kind": Word(&["Deployment", "DaemonSet", "StatefulSet", "Job"]);
+    WORKLOAD_NAME = "kmodtrail.k8s.workload.name": Text;
     BOOT_TIME = "kmodtrail.boot_time_ns": Int;
     EPOCH = "kmodtrail.epoch": Text;
     CPU = "kmodtrail.cpu": Int;

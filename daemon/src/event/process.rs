@@ -1,6 +1,6 @@
 //! Who did it.
 
-use super::Text;
+use super::{Place, Text};
 
 /// Stable identity of one execution: a pid is used again, together with its start it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +52,8 @@ pub struct Process {
     pub capabilities: u64,
     /// Control group.
     pub cgroup: Cgroup,
+    /// The unit, container and pod that this control group stands for.
+    pub place: Place,
     /// Inodes of the namespaces; `None` where the kernel does not say.
     pub namespaces: Namespaces,
     /// Process id inside its own PID namespace.

@@ -218,7 +218,7 @@ fn every_attribute_is_explained() {
 
 #[test]
 fn every_member_of_an_enumeration_is_a_value_that_the_code_has() {
-    use super::{LoadSource, Outcome, Refusal, SignatureState, Syscall};
+    use super::{LoadSource, Outcome, QosClass, Refusal, SignatureState, Syscall, WorkloadKind};
     let own = own();
     let members = |id: &str| match &own[id].r#type {
         Type::Members { members } => members.iter().map(|m| m.value.clone()).collect::<Vec<_>>(),
@@ -243,4 +243,11 @@ fn every_member_of_an_enumeration_is_a_value_that_the_code_has() {
         [Valid, Unsigned, UntrustedKey, Bad, Unsupported, NotChecked, Unknown]
     };
     assert_eq!(members(names::MODULE_SIGNATURE_STATE), states.map(SignatureState::name));
+    let classes = [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort];
+    assert_eq!(members(names::POD_QOS_CLASS), classes.map(QosClass::name));
+    let kinds = {
+        use WorkloadKind::*;
+        [Deployment, DaemonSet, StatefulSet, Job]
+    };
+    assert_eq!(members(names::WORKLOAD_KIND), kinds.map(WorkloadKind::name));
 }

@@ -18,6 +18,36 @@ pub(crate) fn process() -> Process {
         comm: comm.into(),
         executable: executable.map(Text::from),
     };
+    let text = Text::from;
+    let place = Place {
+        unit: Some("session-7.scope".into()),
+        slice: Some("user-1000.slice".into()),
+        user_unit: Some("app.service".into()),
+        session: Some("7".into()),
+        container: Some(Container {
+            id: "1e910d5cc8d8d68c894934170b162ef93aea5652867ed6bd7c620c7e3f9a10f1".into(),
+            runtime: Some(Runtime::Containerd),
+            delegated: false,
+            details: Details {
+                name: Some("test".into()),
+                image_name: Some("docker.io/cilium/starwars".into()),
+                image_tags: vec!["latest".into()],
+                image_id: Some("sha256:0c2b".into()),
+                image_digests: vec!["docker.io/cilium/starwars@sha256:f92c".into()],
+                started: Some(1_700_000_000_000_000_000),
+                pid: Some(4100),
+            },
+        }),
+        pod: Some(Pod {
+            uid: "9e6c1b4f-6f5d-4a57-8f5e-2d3a0d5c7b11".into(),
+            qos: Some(QosClass::Burstable),
+            namespace: Some("demo-app".into()),
+            name: Some("test-6d4cf56db6-x7k2p".into()),
+            container: Some("test".into()),
+            labels: vec![text("app=test")],
+            workload: Some(Workload { kind: WorkloadKind::Deployment, name: "test".into() }),
+        }),
+    };
     Process {
         id: id(4242, 90_000_000_000),
         started: 1_700_000_000_123_456_789,
@@ -42,6 +72,7 @@ pub(crate) fn process() -> Process {
         audit_session: Some(7),
         capabilities: 0x1ff_ffff_ffff,
         cgroup: Cgroup { id: 77, path: Some("/user.slice/user-1000.slice/session-7.scope".into()) },
+        place,
         namespaces: Namespaces {
             user: Some(4_026_531_837),
             mount: Some(4_026_531_841),
@@ -215,6 +246,13 @@ pub(crate) fn hostile(bytes: &[u8]) -> Event {
         process.user = Some(text.clone());
         process.effective_user = Some(text.clone());
         process.cgroup.path = Some(text.clone());
+        process.place.unit = Some(text.clone());
+        if let Some(container) = &mut process.place.container {
+            container.details.name = Some(text.clone());
+        }
+        if let Some(pod) = &mut process.place.pod {
+            pod.labels = vec![text.clone()];
+        }
         process.arguments = Some(Arguments { list: vec![text.clone()], length: 1, cut: false });
         for ancestor in &mut process.ancestors {
             ancestor.comm = text.clone();

@@ -30,6 +30,13 @@ pub const UID: &str = opentelemetry_semantic_conventions::attribute::LOG_RECORD_
 
 /// OpenTelemetry's, of records.
 pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
+    ("container.id", Text),
+    ("container.image.id", Text),
+    ("container.image.name", Text),
+    ("container.image.repo_digests", Texts),
+    ("container.image.tags", Texts),
+    ("container.name", Text),
+    ("container.runtime.name", Text),
     ("error.type", Text),
     ("file.inode", Text),
     ("file.mode", Text),
@@ -37,6 +44,10 @@ pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
     ("file.owner.id", Text),
     ("file.path", Text),
     ("file.size", Int),
+    ("k8s.container.name", Text),
+    ("k8s.namespace.name", Text),
+    ("k8s.pod.name", Text),
+    ("k8s.pod.uid", Text),
     ("log.record.uid", Text),
     ("os.version", Text),
     ("process.command_args", Texts),

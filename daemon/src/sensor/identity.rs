@@ -6,7 +6,7 @@ use super::{
     clock::Clock,
     fact::{self, Fact, until_nul},
 };
-use crate::event::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId, Text};
+use crate::event::{Ancestor, Arguments, Cgroup, Namespaces, Place, Process, ProcessId, Text};
 
 /// PF_KTHREAD, include/linux/sched.h.
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -36,6 +36,7 @@ pub(super) fn process(fact: &Fact<'_>, clock: Clock, missing: &mut Vec<String>) 
         audit_session: set(identity.audit_session),
         capabilities: identity.capabilities,
         cgroup: Cgroup { id: identity.cgroup_id, path: None },
+        place: Place::default(),
         namespaces: Namespaces {
             user: inode(identity.user_namespace),
             mount: inode(identity.mount_namespace),
