@@ -3,6 +3,7 @@
 //! The types below are its documentation: every field says what it means and what it is where nobody says it. Unknown keys are errors,
 //! and all problems are reported at once.
 
+mod enrich;
 mod layers;
 mod modules;
 mod problem;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use self::problem::Report;
 pub use self::{
+    enrich::Enrich,
     modules::Modules,
     problem::{Level, Problem, Problems},
     route::{
@@ -47,6 +49,8 @@ pub struct Config {
     pub sensor: Sensor,
     /// `[modules]`: what is loaded, by the kernel's own lists.
     pub modules: Modules,
+    /// `[enrich]`: what is added to what the kernel says.
+    pub enrich: Enrich,
     /// `[spool]`: the queue on the disk between the kernel and the sinks.
     pub spool: Spool,
     /// `[dead_letters]`: records that a sink's far side will never take.

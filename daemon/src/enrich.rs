@@ -1,17 +1,24 @@
 //! What user space knows and the kernel's record does not say.
 //!
-//! Nothing is asked about the acting process itself: it may have ended, or have become another program. The kernel's record has it.
+//! Nothing is asked about the acting process itself: it may have ended, or have become another program. The kernel's record has it. What
+//! is asked about is what lasts longer: its ancestors, its users, its container.
 
 mod ancestors;
+mod containers;
 mod module_file;
 mod place;
 mod signature;
 mod users;
 
-use self::{ancestors::Ancestors, module_file::ModuleFiles, signature::Signatures, users::Users};
-use std::{sync::Arc, time::Duration};
+use self::{
+    ancestors::Ancestors, containers::Containers, module_file::ModuleFiles, signature::Signatures, users::Users,
+};
+use std::sync::Arc;
 
-use crate::event::{Event, Process};
+use crate::{
+    config,
+    event::{Event, Process},
+};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
@@ -22,13 +29,11 @@ pub struct Enrich {
     ancestors: Ancestors,
     signatures: Signatures,
     module_files: ModuleFiles,
+    containers: Containers,
 }
 
 /// So long a change of the file of users may go unnoticed, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
-
-/// So long the records of one batch wait for what is slow.
-const WAIT: Duration = Duration::from_millis(500);
 
 /// A process before and after.
 struct Enriched {
@@ -37,19 +42,20 @@ struct Enriched {
     missing: Vec<String>,
 }
 
-impl Default for Enrich {
-    fn default() -> Self {
+impl Enrich {
+    /// Asks nobody yet.
+    #[must_use]
+    pub fn new(config: &config::Enrich) -> Self {
         Self {
             users: Users::new("/etc/passwd"),
             users_seen: 0,
             ancestors: Ancestors::new("/proc"),
+            containers: Containers::new(config),
             signatures: Signatures::default(),
-            module_files: ModuleFiles::new(WAIT),
+            module_files: ModuleFiles::new(config.wait),
         }
     }
-}
 
-impl Enrich {
     /// Adds to the events of one batch what can be found out.
     pub fn enrich(&mut self, events: &mut [Event]) {
         let Some(now) = events.first().map(|e| e.time.observed) else { return };
@@ -81,6 +87,7 @@ impl Enrich {
         process.effective_user = self.users.name(process.euid);
         process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
         process.place = process.cgroup.path.as_ref().map(|path| place::of(path.as_str())).unwrap_or_default();
+        self.containers.add(&mut process.place, now, &mut missing);
         self.ancestors.add_executables(&mut process, now, &mut missing);
         Enriched { before: Arc::clone(before), after: Arc::new(process), missing }
     }

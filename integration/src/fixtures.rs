@@ -1,6 +1,7 @@
 //! The modules and disks that scenarios load and mount.
 
 mod builder;
+pub(crate) mod image;
 pub(crate) mod signing;
 
 use std::{

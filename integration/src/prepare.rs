@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     ebpf_tools::EbpfTools,
     fixtures,
-    guest::systemd,
+    guest::systemd::{self, Root},
     kernels::{self, Freshness, Kernel, Line},
     prerequisites::{self, Stage},
     progress::say,
@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &PrepareArguments) -> Result<()> {
     };
     services(&testbed)?;
     guests(&testbed, &lines, true)?;
+    systemd::prepare_root(testbed.cache(), Root::Containers)?;
     say(format_args!("everything is in {}", testbed.cache().root().display()));
     Ok(())
 }
@@ -73,7 +74,7 @@ pub(crate) fn services(testbed: &Testbed) -> Result<()> {
 pub(crate) fn guests(testbed: &Testbed, lines: &[&'static Line], systemd: bool) -> Result<Vec<Kernel>> {
     testbed.actor()?;
     if systemd {
-        systemd::prepare_root(testbed.cache())?;
+        systemd::prepare_root(testbed.cache(), Root::Plain)?;
         fixtures::xfs_image(testbed.cache())?;
     }
     let prepare = |line: &'static Line| {

@@ -24,6 +24,7 @@ mod loads;
 mod metrics;
 mod missed_returns;
 mod packages;
+mod places;
 mod process_is_gone;
 mod refuses_clearly;
 mod reloads;
@@ -110,6 +111,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         missed_returns::SCENARIOS,
         refuses_clearly::SCENARIOS,
         service::SCENARIOS,
+        places::SCENARIOS,
         everything::SCENARIOS,
     ];
     FAMILIES.iter().copied().flatten()

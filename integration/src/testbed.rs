@@ -19,6 +19,7 @@ pub(crate) struct Testbed {
     freshness: Freshness,
     actor: Mutex<Option<PathBuf>>,
     daemon: Mutex<Option<PathBuf>>,
+    kubelet: Mutex<Option<PathBuf>>,
     #[cfg(feature = "services")]
     recording: Mutex<Option<PathBuf>>,
 }
@@ -34,6 +35,7 @@ impl Testbed {
             freshness,
             actor: Mutex::default(),
             daemon: Mutex::default(),
+            kubelet: Mutex::default(),
             #[cfg(feature = "services")]
             recording: Mutex::default(),
         })
@@ -58,6 +60,14 @@ impl Testbed {
     /// When it does not build.
     pub(crate) fn daemon(&self) -> Result<PathBuf> {
         once(&self.daemon, || workspace::build_daemon(&EbpfTools::prepare(&self.cache)?))
+    }
+
+    /// What has a container runtime in a guest run pods.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) fn kubelet(&self) -> Result<PathBuf> {
+        once(&self.kubelet, workspace::build_kubelet)
     }
 
     /// What a kernel said, for daemons that play it.

@@ -80,3 +80,15 @@ pub(crate) fn build_producer() -> Result<PathBuf> {
     let program = target().join("release/producer");
     program.canonicalize().with_context(|| format!("cargo built no {}", program.display()))
 }
+
+/// Builds what tells a container runtime in a guest to run a pod.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn build_kubelet() -> Result<PathBuf> {
+    let mut build = cargo("build");
+    build.args(["--quiet", "--package", "xtask", "--no-default-features"]);
+    command::run(build.args(["--features", "kubelet", "--bin", "kubelet"]))?;
+    let program = target().join("debug/kubelet");
+    program.canonicalize().with_context(|| format!("cargo built no {}", program.display()))
+}

@@ -8,8 +8,8 @@ use std::{
 use config::Value;
 
 use super::{
-    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, layers::Layers, modules, problem::Report, route,
-    sink, spool, table::Table, telemetry,
+    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, enrich, layers::Layers, modules, problem::Report,
+    route, sink, spool, table::Table, telemetry,
 };
 
 /// What was wrong is in `report`; only where it has no error the result may be used.
@@ -18,6 +18,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     let Some(mut root) = Table::new("", root, main, report) else { unreachable!("it was made of a table") };
     let sensor = root.table("sensor").map(sensor).unwrap_or_default();
     let modules = root.table("modules").map(modules::read).unwrap_or_default();
+    let enrich = root.table("enrich").map(enrich::read).unwrap_or_default();
     let spool = root.table("spool").map(spool::spool).unwrap_or_default();
     let dead_letters = root.table("dead_letters").map(spool::dead_letters).unwrap_or_default();
     let status = root.table("status").map(spool::status).unwrap_or_default();
@@ -49,6 +50,7 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
     Config {
         sensor,
         modules,
+        enrich,
         spool,
         dead_letters,
         status,

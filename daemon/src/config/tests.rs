@@ -121,6 +121,15 @@ fn later_layers_win_and_routes_add_up() {
 }
 
 #[test]
+fn what_is_added_to_records_can_be_chosen() {
+    let etc = Etc::with(SMALLEST);
+    assert_eq!(etc.valid(&[]).enrich, Enrich::default());
+    etc.file("conf.d/1.toml", "[enrich]\nwait = \"1s\"\ncri_sockets = []\npod_labels = [\"app\"]\n");
+    let enrich = Enrich { wait: Duration::from_secs(1), cri_sockets: vec![], pod_labels: vec!["app".to_owned()] };
+    assert_eq!(etc.valid(&[]).enrich, enrich);
+}
+
+#[test]
 fn every_problem_is_reported_at_once() {
     let etc = Etc::with(
         r#"
@@ -128,6 +137,10 @@ fn every_problem_is_reported_at_once() {
         [sensor]
         bulk_ring_sise = "1MiB"
         critical_ring_size = "100KiB"
+        [enrich]
+        wait = "1min"
+        cri_sockets = ["run/crio/crio.sock"]
+        pod_label = ["app"]
         [sinks.a]
         type = "file"
         path = "events.jsonl"
@@ -151,9 +164,12 @@ fn every_problem_is_reported_at_once() {
     etc.file("conf.d/2.toml", "[resource]\nattributes = { team = 5 }\n");
     let problems = etc.problems(&[("KMODTRAIL__SENSOR__DISABLED", "x")]).join("\n");
     for expected in [
-        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, modules, spool, dead_letters, status, shutdown, sinks, log, telemetry, resource, routing, routes, tests",
+        "DIR/kmodtrail.toml: sensors: there is no such key; did you mean \"sensor\"?; allowed: sensor, modules, enrich, spool, dead_letters, status, shutdown, sinks, log, telemetry, resource, routing, routes, tests",
         "DIR/kmodtrail.toml: sensor.bulk_ring_sise: there is no such key; did you mean \"bulk_ring_size\"?",
         "DIR/kmodtrail.toml: sensor.critical_ring_size: 102400 bytes are not a power of two; allowed: a power of two between 64.0 KiB",
+        "DIR/kmodtrail.toml: enrich.wait: 1m is out of range; allowed: 1ms to 5s",
+        "DIR/kmodtrail.toml: enrich.cri_sockets: run/crio/crio.sock is relative; allowed: absolute paths",
+        "DIR/kmodtrail.toml: enrich.pod_label: there is no such key; did you mean \"pod_labels\"?",
         "DIR/kmodtrail.toml: sinks.a.path: events.jsonl: it is relative; allowed: an absolute path",
         "DIR/kmodtrail.toml: sinks.b.type: there is no type \"fil\"; did you mean \"file\"?; allowed: file",
         "DIR/kmodtrail.toml: sinks.c.path: DIR: it is a folder; allowed: the path of a file",

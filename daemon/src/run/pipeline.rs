@@ -73,7 +73,7 @@ impl Pipeline {
         let sinks = Sinks::new(spool.clone(), &config.dead_letters);
         let mut pipeline = Self {
             kernel_release: kernel_release.to_owned(),
-            enrich: Enrich::default(),
+            enrich: Enrich::new(&config.enrich),
             writer: record::Writer::default(),
             record: Vec::new(),
             queue,

@@ -322,6 +322,7 @@ impl<W: Watch> Daemon<W> {
         for (section, changed) in [
             ("sensor", config.sensor != old.sensor),
             ("modules", config.modules != old.modules),
+            ("enrich", config.enrich != old.enrich),
             ("spool", config.spool != old.spool),
             ("dead_letters", config.dead_letters != old.dead_letters),
             ("status", config.status != old.status),
@@ -337,6 +338,7 @@ impl<W: Watch> Daemon<W> {
         // as long as it runs it is as it was started
         config.sensor = old.sensor.clone();
         config.modules = old.modules.clone();
+        config.enrich = old.enrich.clone();
         config.spool = old.spool.clone();
         config.dead_letters = old.dead_letters.clone();
         config.status = old.status.clone();

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use self::disks::{prepare_kernel, prepare_root};
+pub(crate) use self::disks::{Root, prepare_kernel, prepare_root};
 use super::{
     Outcome,
     initramfs::{Content, libraries},
@@ -36,6 +36,7 @@ ip route add default via 10.0.2.2
 pub(crate) struct Guest<'a> {
     testbed: &'a Testbed,
     kernel: &'a Kernel,
+    root: Root,
     evidence: Evidence,
     processors: u32,
     memory: u32,
@@ -56,6 +57,7 @@ impl<'a> Guest<'a> {
         Self {
             testbed,
             kernel,
+            root: Root::default(),
             evidence: Evidence::default(),
             processors: 1,
             memory: kernel.line().memory + 512,
@@ -74,6 +76,12 @@ impl<'a> Guest<'a> {
     /// Keeps the outcome for the report of a scenario that fails.
     pub(crate) fn evidence(mut self, evidence: &Evidence) -> Self {
         self.evidence = evidence.clone();
+        self
+    }
+
+    /// Another root.
+    pub(crate) fn root(mut self, root: Root) -> Self {
+        self.root = root;
         self
     }
 
@@ -160,7 +168,7 @@ impl<'a> Guest<'a> {
     /// When the guest hangs or does not come to the script's end. That the script fails is no error here.
     pub(crate) fn run(mut self) -> Result<Rc<Outcome>> {
         let cache = self.testbed.cache();
-        let (root, boot) = (prepare_root(cache)?, prepare_kernel(cache, self.kernel)?);
+        let (root, boot) = (prepare_root(cache, self.root)?, prepare_kernel(cache, self.kernel)?);
         let work = tempfile::tempdir().context("making a temporary folder for the guest")?;
         let (input, output) = (work.path().join("in.tar"), work.path().join("out.tar.gz"));
         self.write_input(&input)?;

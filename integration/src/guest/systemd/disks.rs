@@ -1,4 +1,5 @@
-//! The disks of guests with systemd: one root for all, and per kernel its modules and an initramfs that finds the disks.
+//! The disks of guests with systemd: a root, one with container runtimes for those that need them, and per kernel its modules and an initramfs
+//! that finds the disks.
 
 use std::{
     fs::{self, File},
@@ -25,11 +26,59 @@ const SERVICE: &str = include_str!("scenario.service");
 
 const DISTRIBUTION: &str = "bookworm";
 
-/// What the root has beside the essential packages.
+/// Which root a guest has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// A small system.
+    #[default]
+    Plain,
+    /// With all the container runtimes that Debian has, none of them started.
+    Containers,
+}
+
+/// What every root has beside the essential packages.
 const PACKAGES: &str = "dbus,iproute2,kmod,libpam-systemd,mount,procps,systemd-sysv,udev,xfsprogs";
 
-/// The root's size in megabytes: the packages take half of it.
-const ROOT_SIZE: &str = "500M";
+/// What [`Root::Containers`] has beside that.
+const RUNTIMES: &str = ",conmon,containerd,crun,docker.io,podman,runc,systemd-container";
+
+/// What those would start at boot.
+const RUNTIME_UNITS: &[&str] = &[
+    "containerd.service",
+    "docker.service",
+    "docker.socket",
+    "machines.target",
+    "podman-auto-update.service",
+    "podman-auto-update.timer",
+    "podman-restart.service",
+    "podman.service",
+    "podman.socket",
+];
+
+impl Root {
+    /// Its name in the cache.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "systemd-root",
+            Self::Containers => "systemd-root-containers",
+        }
+    }
+
+    fn packages(self) -> String {
+        match self {
+            Self::Plain => PACKAGES.to_owned(),
+            Self::Containers => format!("{PACKAGES}{RUNTIMES}"),
+        }
+    }
+
+    /// Its size for mke2fs: the packages take half of it.
+    const fn size(self) -> &'static str {
+        match self {
+            Self::Plain => "500M",
+            Self::Containers => "2G",
+        }
+    }
+}
 
 /// What needs the time of a boot and is of no use in a guest.
 const MASKED_UNITS: &[&str] = &[
@@ -62,9 +111,14 @@ pub(crate) struct Boot {
 ///
 /// # Errors
 /// When this is not root, or when mmdebstrap fails.
-pub(crate) fn prepare_root(cache: &Cache) -> Result<PathBuf> {
-    let version = cache::fingerprint((DISTRIBUTION, PACKAGES, ROOT_SIZE, MASKED_UNITS, SCENARIO, SERVICE));
-    let folder = cache.entry("systemd-root", &version, |place| {
+pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
+    let (name, packages, size) = (kind.name(), kind.packages(), kind.size());
+    let parts = (DISTRIBUTION, &packages, size, MASKED_UNITS, SCENARIO, SERVICE);
+    let version = match kind {
+        Root::Plain => cache::fingerprint(parts),
+        Root::Containers => cache::fingerprint((parts, RUNTIME_UNITS)),
+    };
+    let folder = cache.entry(name, &version, |place| {
         ensure!(
             nix::unistd::geteuid().is_root(),
             "making the guests' root needs root: run `cargo xtask prepare` as root once"
@@ -74,7 +128,7 @@ pub(crate) fn prepare_root(cache: &Cache) -> Result<PathBuf> {
         say("making the root of the guests with systemd (a minute)");
         let root = place.join("root");
         let mut debootstrap = Command::new("mmdebstrap");
-        debootstrap.args(["--quiet", "--mode=root", "--variant=essential", &format!("--include={PACKAGES}")]);
+        debootstrap.args(["--quiet", "--mode=root", "--variant=essential", &format!("--include={packages}")]);
         debootstrap.args(["--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Check-Valid-Until false"]);
         for folder in ["doc", "man", "locale", "info"] {
             debootstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
@@ -82,10 +136,10 @@ pub(crate) fn prepare_root(cache: &Cache) -> Result<PathBuf> {
         debootstrap.arg(DISTRIBUTION).arg(&root).arg(sources);
         command::run(debootstrap.env("LC_ALL", "C"))?;
         furnish(&root).with_context(|| format!("furnishing {}", root.display()))?;
-        disk(&root, &place.join("root.ext4"), ROOT_SIZE)?;
+        disk(&root, &place.join("root.ext4"), size)?;
         fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))
     })?;
-    cache.keep_only("systemd-root", &version)?;
+    cache.keep_only(name, &version)?;
     Ok(folder.join("root.ext4"))
 }
 
@@ -98,6 +152,11 @@ fn furnish(root: &Path) -> Result<()> {
         let place = units.join(unit);
         _ = fs::remove_file(&place); // an alias may be there
         symlink("/dev/null", place)?;
+    }
+    for target in ["multi-user", "sockets", "timers", "default", "machines"] {
+        for unit in RUNTIME_UNITS {
+            _ = fs::remove_file(units.join(format!("{target}.target.wants/{unit}"))); // most are in no other root
+        }
     }
     fs::write(root.join("scenario.sh"), SCENARIO)?;
     fs::create_dir_all(root.join("out"))?;
