@@ -355,7 +355,7 @@ fn no_socket_a_link_or_a_file_in_its_place_is_said() {
         prepare(&host, &host.socket());
         expect_files_only(&mut host.containers(LONG), ID, NOW, why);
     };
-    expect(&|_, _| {}, "there is none");
+    expect(&|_, _| {}, "no runtime has a CRI socket");
     expect(&|_, socket| fs::write(socket, "").expect("the test may write"), "it is no socket");
     expect(&|_, socket| drop(UnixListener::bind(socket).expect("a socket")), "refused");
     let linked = |host: &Host, socket: &Path| {

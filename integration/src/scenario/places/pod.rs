@@ -119,7 +119,7 @@ const BEHIND_THE_LOAD: &[(&str, Is)] = &[
 ];
 
 fn command() -> Value {
-    json!(["mount", "-o", "loop", "-t", "xfs", "loop.xfs", "/mnt/xfs.volume/"])
+    json!(["/bin/mount", "-o", "loop", "-t", "xfs", "loop.xfs", "/mnt/xfs.volume/"])
 }
 
 fn modprobe() -> Value {
@@ -212,13 +212,13 @@ fn script() -> String {
         cp /cri.conf /etc/systemd/system/kmodtrail.service.d/
         systemctl daemon-reload
         systemctl start kmodtrail
-        inside mount 'cd /; mount -o loop -t xfs loop.xfs /mnt/xfs.volume/; exit $?' || fail 'mount failed'
+        inside mount 'cd /; /bin/mount -o loop -t xfs loop.xfs /mnt/xfs.volume/; exit $?' || fail 'mount failed'
         until_it_is_there 'linux.kernel_module.helper'
         systemctl stop kmodtrail
         rm /etc/systemd/system/kmodtrail.service.d/cri.conf
         systemctl daemon-reload
         systemctl start kmodtrail
-        inside insmod 'insmod /pod/hello.ko; exit $?' || fail 'insmod failed'
+        inside insmod '/bin/insmod /pod/hello.ko; exit $?' || fail 'insmod failed'
         until_it_is_there '"linux.kernel_module.load".*"hello"'
         systemctl stop kmodtrail
         leave

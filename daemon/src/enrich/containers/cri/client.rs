@@ -74,6 +74,11 @@ impl Client {
     async fn said(&mut self, id: &str) -> Result<Found, String> {
         let mut why = Vec::new();
         for socket in &mut self.sockets {
+            // a host has one of them, as a rule
+            if fs::symlink_metadata(&socket.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                socket.connection = None;
+                continue;
+            }
             let said = timeout(LIMIT, socket.ask(id, &self.labels)).await;
             match said.unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(LIMIT)))) {
                 Ok(Some(found)) => return Ok(found),
@@ -84,7 +89,7 @@ impl Client {
                 }
             }
         }
-        Err(why.join(", "))
+        if why.is_empty() { Err("no runtime has a CRI socket here".to_owned()) } else { Err(why.join(", ")) }
     }
 }
 
@@ -161,7 +166,6 @@ fn described(status: &Status) -> String {
 async fn connect(path: &Path) -> Result<Grpc<Channel>, String> {
     let stream = open(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => "not permitted (systemd/kmodtrail.service.d/cri.conf)".to_owned(),
-        io::ErrorKind::NotFound => "there is none".to_owned(),
         _ => error.to_string(),
     })?;
     let connector = Once(Some(stream));
