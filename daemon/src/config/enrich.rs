@@ -7,8 +7,8 @@ use super::{table::Table, values::Span};
 /// `[enrich]`: what is added to what the kernel says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrich {
-    /// `wait`, default "500ms", "1ms" to "5s": so long a record waits for what a container's runtime says of it. Then it goes out without, and
-    /// kmodtrail.enrichment.missing says so.
+    /// `wait`, default "500ms", "1ms" to "5s": so long a record waits for what a container's runtime says, and for what is read of a module's
+    /// file. Then it goes out without, and kmodtrail.enrichment.missing says so.
     pub wait: Duration,
     /// `cri_sockets`, default those of containerd, k3s and CRI-O: where runtimes are asked about pods. Those that are not there do no harm;
     /// with [] nobody is asked. Only a socket at which root listens is believed.
