@@ -58,8 +58,10 @@ struct Found {
 
 /// A container costs some 2 KiB.
 const MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
-/// So long what was not found is not asked for again, nanoseconds. A name may be another container's by then, too; an id never is.
-const FRESH: u64 = 10_000_000_000;
+/// So long it may go unnoticed that a container was started again, or that its name is another's, nanoseconds.
+const FRESH: u64 = 1_000_000_000;
+/// So long a runtime is not asked again for what it did not say, nanoseconds.
+const AGAIN: u64 = 10_000_000_000;
 /// One part in so many of the time may go into waiting, however many containers there are and however slow their runtime is.
 const SHARE: u32 = 20;
 
@@ -93,13 +95,12 @@ impl Containers {
         }
         self.take_answers(now);
         let key = (container.runtime, container.id.clone());
-        let fresh = |known: &Known| now.abs_diff(known.at) < FRESH;
-        let lasting = |known: &Known| known.found.missing.is_empty() && files::is_unique(container);
-        if !self.known.get(&key).is_some_and(|known| fresh(known) || lasting(known)) {
+        if !self.known.get(&key).is_some_and(|known| known.is_current(now)) {
             let found = self.look_up(container, place.pod.as_ref());
             // what was known of a container that is gone by now is worth more than that it is gone
-            let remembered = self.known.get(&key).map(|known| &known.found);
-            let found = remembered.filter(|_| found.details == Details::default()).cloned().unwrap_or(found);
+            let remembered =
+                self.known.get(&key).filter(|_| found.details == Details::default() && is_unique(container));
+            let found = remembered.map_or(found, |known| known.found.clone());
             self.known.put(key.clone(), Known { at: now, found });
             self.wait_for(&key, now);
         }
@@ -161,6 +162,23 @@ impl Containers {
                 found.missing.retain(|missing| !missing.starts_with(DIGESTS));
                 found.missing.push(format!("{DIGESTS}: {why}"));
             }
+        }
+    }
+}
+
+/// Whether no other container ever has this id: those that runtimes draw. The others are names.
+fn is_unique(container: &Container) -> bool {
+    container.id.as_str().len() == 64
+}
+
+impl Known {
+    /// Whether it can be told without another look.
+    fn is_current(&self, now: u64) -> bool {
+        let age = now.abs_diff(self.at);
+        match &self.found {
+            // what the kubelet has made never starts again
+            Found { pod: Some(_), missing, .. } => missing.is_empty() || age < AGAIN,
+            Found { pod: None, .. } => age < FRESH,
         }
     }
 }

@@ -32,11 +32,6 @@ const FORBIDDEN: &str = "its runtime's files may not be read (CAP_DAC_READ_SEARC
 const UNREADABLE: &str = "its runtime's files can't be read";
 const NAMELESS: &str = "its runtime has no name for it";
 
-/// Whether this id is never another container's.
-pub(super) fn is_unique(container: &Container) -> bool {
-    container.id.as_str().len() == 64
-}
-
 impl Files {
     pub(super) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }

@@ -37,6 +37,15 @@ impl Host {
         self.file(&format!("{folder}/init.pid"), "4100\n").file(&format!("{folder}/config.json"), BUNDLE)
     }
 
+    /// As docker writes it.
+    fn docker(&self, pid: u32) -> &Self {
+        let config = serde_json::json!({
+            "State": { "Pid": pid, "StartedAt": "2023-09-09T22:46:09.000000001Z" },
+            "Image": "sha256:0c", "Name": "/web", "Config": { "Image": "a/b:1" },
+        });
+        self.file(&format!("var/lib/docker/containers/{ID}/config.v2.json"), &config.to_string())
+    }
+
     fn socket(&self) -> PathBuf {
         self.0.path().join("cri.sock")
     }
@@ -113,11 +122,7 @@ fn a_pod_without_a_parent_of_its_own_is_known_by_its_bundle() {
 #[test]
 fn docker_podman_and_machined_have_files() {
     let host = Host::new();
-    host.file(
-        &format!("var/lib/docker/containers/{ID}/config.v2.json"),
-        r#"{"State": {"Pid": 77, "StartedAt": "2023-09-09T22:46:09.000000001Z"}, "Image": "sha256:0c", "Name": "/web", "Config": {"Image": "a/b:1"}}"#,
-    )
-    .file(
+    host.docker(77).file(
         "var/lib/containers/storage/overlay-containers/containers.json",
         &format!(r#"[{{"id": "x"}}, {{"id": "{ID}", "names": ["web"], "image": "0c", "metadata": "{{\"image-name\": \"a/b:1\", \"name\": \"web\"}}"}}]"#),
     )
@@ -179,27 +184,33 @@ fn an_id_of_a_users_making_is_not_looked_up() {
 }
 
 #[test]
-fn what_is_gone_is_still_known() {
+fn what_is_gone_is_still_known_by_its_id() {
     let host = Host::new();
-    host.bundle(ID).file("run/systemd/machines/debian", "LEADER=77\n");
+    host.bundle(ID).docker(1).file("run/systemd/machines/debian", "LEADER=77\n");
     let mut containers = host.files();
     let all = |containers: &mut Containers, now| {
-        [in_pod(ID), place("debian", Some(Runtime::Nspawn))].map(|place| details(add(containers, place, now).0))
+        let places = [in_pod(ID), place(ID, Some(Runtime::Docker)), place("debian", Some(Runtime::Nspawn))];
+        places.map(|place| details(add(containers, place, now).0).name)
     };
     let before = all(&mut containers, NOW);
+    assert!(before.iter().all(Option::is_some), "{before:?}");
     fs::remove_dir_all(host.0.path().join("run")).expect("it is there");
-    assert_eq!(all(&mut containers, NOW + 100 * FRESH), before);
+    fs::remove_dir_all(host.0.path().join("var")).expect("it is there");
+    let [pod, docker, _] = before;
+    assert_eq!(all(&mut containers, NOW + 100 * AGAIN), [pod, docker, None], "a name is no id");
 }
 
 #[test]
-fn a_name_may_be_another_container_later() {
+fn a_container_may_be_started_again_and_a_name_be_anothers() {
     let host = Host::new();
-    host.file("run/systemd/machines/debian", "LEADER=77\n");
     let mut containers = host.files();
-    let mut pid = |now| details(add(&mut containers, place("debian", Some(Runtime::Nspawn)), now).0).pid;
-    assert_eq!(pid(NOW), Some(77));
-    host.file("run/systemd/machines/debian", "LEADER=78\n");
-    assert_eq!((pid(NOW + FRESH / 2), pid(NOW + 2 * FRESH)), (Some(77), Some(78)));
+    let mut pids = |pid: u32, now| {
+        host.docker(pid).file("run/systemd/machines/debian", &format!("LEADER={pid}\n"));
+        let places = [place(ID, Some(Runtime::Docker)), place("debian", Some(Runtime::Nspawn))];
+        places.map(|place| details(add(&mut containers, place, now).0).pid.unwrap_or_default())
+    };
+    assert_eq!(pids(77, NOW), [77; 2]);
+    assert_eq!((pids(78, NOW + FRESH / 2), pids(78, NOW + FRESH)), ([77; 2], [78; 2]));
 }
 
 #[test]
@@ -240,7 +251,7 @@ fn the_runtime_adds_what_the_files_lack() {
     assert_eq!(details.image_digests, [Text::from("docker.io/cilium/starwars@sha256:f92c")]);
     // it is asked once
     for round in 0..5 {
-        add(&mut containers, in_pod(ID), NOW + round * 10 * FRESH);
+        add(&mut containers, in_pod(ID), NOW + round * 10 * AGAIN);
     }
     assert_eq!(runtime.calls.load(Relaxed), 3);
 }
