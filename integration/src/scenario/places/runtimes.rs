@@ -19,8 +19,8 @@ type Expected = (u32, &'static [(&'static str, &'static str)]);
 const LOADED: &str = r#"
     events=/var/log/kmodtrail/events.jsonl
     loaded() {
-        for _ in $(seq 1200); do grep -qs "\"linux.kernel_module.load\".*\"x=$1\"" $events && break; sleep 0.1; done
-        grep -qs "\"linux.kernel_module.load\".*\"x=$1\"" $events || fail "there is no record of the load with x=$1"
+        for _ in $(seq 1200); do grep -qs "\"linux.kernel_module.load\".*\"x=$1 *\"" $events && break; sleep 0.1; done
+        grep -qs "\"linux.kernel_module.load\".*\"x=$1 *\"" $events || fail "there is no record of the load with x=$1"
         rmmod hello
     }
 "#;
@@ -148,8 +148,12 @@ pub(super) fn units(trial: &Trial<'_>) -> Result<()> {
 }
 
 fn load(records: &Records, number: u32) -> Result<&Record> {
+    // busybox puts a space behind each
+    let is_it = |record: &Record| {
+        record.string("linux.kernel_module.parameters").is_ok_and(|text| text.trim_end() == format!("x={number}"))
+    };
     let loads = records.of(LOAD).with("linux.kernel_module.outcome", "success");
-    loads.with("linux.kernel_module.parameters", format!("x={number}")).one()
+    loads.that(&format!("with x={number}"), is_it).one()
 }
 
 fn expect(records: &Records, all: &[Expected]) -> Result<()> {
