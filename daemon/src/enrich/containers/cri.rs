@@ -26,7 +26,7 @@ pub(super) struct Cri {
     /// Begins with the first question: most hosts have no pods.
     thread: Option<Thread>,
     asked: HashSet<Key>,
-    /// Everything that was asked before has been answered.
+    /// The runtime has answered everything that was asked before, and in time.
     prompt: bool,
 }
 
@@ -90,6 +90,7 @@ impl Cri {
     pub(super) fn answer_until(&mut self, until: Instant) -> Option<Answer> {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let answer = self.thread.as_ref()?.answers.recv_timeout(left).ok();
+        self.prompt &= answer.is_some();
         self.heard(answer)
     }
 

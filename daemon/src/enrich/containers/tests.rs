@@ -306,13 +306,17 @@ fn a_runtime_that_hangs_costs_the_wait_once() {
 #[test]
 fn many_containers_of_a_slow_runtime_share_the_wait() {
     let host = Host::new();
-    let mut containers = host.containers(Duration::from_millis(50));
-    containers.patience = Duration::ZERO;
-    let before = containers.waited;
     host.bundle(ID);
     let _listener = UnixListener::bind(host.socket()).expect("a socket");
+    let mut containers = host.containers(Duration::from_millis(50));
     expect_files_only(&mut containers, ID, NOW, "not answered");
-    assert!(containers.patience <= (containers.waited - before) / SHARE, "more than its share is left");
+    assert_eq!(containers.patience, Duration::ZERO, "it was waited in vain");
+    let waited = containers.waited;
+    expect_files_only(&mut containers, ID, NOW + 2 * AGAIN, "not answered");
+    assert!(containers.patience <= (containers.waited - waited) / SHARE, "it grows by its share of the time");
+    containers.patience = LONG;
+    containers.wait = LONG;
+    expect_files_only(&mut containers, ID, NOW + 4 * AGAIN, "not answered");
 }
 
 #[test]
