@@ -139,7 +139,7 @@ impl Containers {
         }
     }
 
-    /// Waits for what was asked about this one, within what may be waited.
+    /// Waits for what was asked about this one, within what may be waited. Nothing is read from the kernel meanwhile: its rings keep it.
     fn wait_for(&mut self, key: &Key, now: u64) {
         let start = Instant::now();
         self.patience = self.wait.min(self.patience + (start - self.waited) / SHARE);

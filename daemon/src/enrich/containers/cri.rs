@@ -1,7 +1,7 @@
 //! The container runtime interface: what the kubelet tells a runtime to do, and what the runtime says of it.
 //!
 //! The daemon's loop asks and goes on; the one who waits for a runtime is another thread. A record waits for an answer within a bound only,
-//! and not at all while an earlier question is unanswered: a runtime that hangs costs the bound once.
+//! and not at all while an earlier question is unanswered: a runtime that hangs costs the bound once until it is given up.
 
 pub(super) mod api;
 mod client;

@@ -2,8 +2,9 @@
 
 use crate::event::{Details, Text};
 
-/// What a reference such as `docker.io/library/busybox:1` or `busybox@sha256:...` says of an image, <https://distribution.github.io/distribution/spec/api/#content-digests>.
-/// A bare digest is the image's id.
+/// What a reference such as `docker.io/library/busybox:1` or `busybox@sha256:...` says of an image. A bare digest is the image's id.
+///
+/// <https://distribution.github.io/distribution/spec/api/#content-digests>
 pub(super) fn details(reference: &str) -> Details {
     let mut details = Details::default();
     let (name, digest) = reference.split_once('@').map_or((reference, None), |(name, digest)| (name, Some(digest)));
