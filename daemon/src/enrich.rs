@@ -7,10 +7,12 @@ mod module_file;
 mod signature;
 mod users;
 
-use self::{ancestors::Ancestors, module_file::ModuleFiles, signature::Signatures, users::Users};
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::event::{Event, Process};
+use lru::LruCache;
+
+use self::{ancestors::Ancestors, module_file::ModuleFiles, signature::Signatures, users::Users};
+use crate::event::{Event, Process, names::REQUESTER};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
@@ -21,7 +23,13 @@ pub struct Enrich {
     ancestors: Ancestors,
     signatures: Signatures,
     module_files: ModuleFiles,
+    /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
+    /// when that may have ended.
+    done: LruCache<usize, Enriched>,
 }
+
+/// A process has a few kilobytes.
+const MOST: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
 
 /// So long a change of the file of users may go unnoticed, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
@@ -30,8 +38,10 @@ const FRESH: u64 = 1_000_000_000;
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A process before and after.
+#[derive(Debug)]
 struct Enriched {
-    before: Arc<Process>,
+    /// Keeps its address from being another's.
+    _before: Arc<Process>,
     after: Arc<Process>,
     missing: Vec<String>,
 }
@@ -44,6 +54,7 @@ impl Default for Enrich {
             ancestors: Ancestors::new("/proc"),
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(WAIT),
+            done: LruCache::new(MOST),
         }
     }
 }
@@ -56,30 +67,40 @@ impl Enrich {
             self.users_seen = now;
             self.users.refresh();
         }
-        // the events of one attempt share their process: it is looked up once
-        let mut done: Vec<Enriched> = Vec::new();
         let mut deadline = None;
         for event in events {
             self.signatures.read(event);
             self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
-            let Some(process) = &mut event.process else { continue };
-            if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {
-                done.push(self.process(process, event.time.boot));
+            if let Some(process) = &mut event.process {
+                let found = self.process(process, event.time.boot);
+                *process = Arc::clone(&found.after);
+                event.missing.extend_from_slice(&found.missing);
             }
-            let Some(found) = done.iter().find(|d| Arc::ptr_eq(&d.before, process)) else { continue };
-            *process = Arc::clone(&found.after);
-            event.missing.extend_from_slice(&found.missing);
+            if let Some(requester) = &mut event.requester {
+                let found = self.process(requester, event.time.boot);
+                *requester = Arc::clone(&found.after);
+                event.missing.extend(found.missing.iter().map(|what| format!("{REQUESTER}.{what}")));
+            }
         }
     }
 
-    fn process(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
+    fn process(&mut self, before: &Arc<Process>, now: u64) -> &Enriched {
+        let address = Arc::as_ptr(before).addr();
+        if !self.done.contains(&address) {
+            let enriched = self.look_up(before, now);
+            self.done.put(address, enriched);
+        }
+        self.done.get(&address).expect("it was put there")
+    }
+
+    fn look_up(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
         let mut process = Process::clone(before);
         let mut missing = Vec::new();
         process.user = self.users.name(process.uid);
         process.effective_user = self.users.name(process.euid);
         process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
         self.ancestors.add_executables(&mut process, now, &mut missing);
-        Enriched { before: Arc::clone(before), after: Arc::new(process), missing }
+        Enriched { _before: Arc::clone(before), after: Arc::new(process), missing }
     }
 }

@@ -130,6 +130,7 @@ pub(super) fn but_process(event: &Event, visit: Attributes<'_>) {
     let mut put = Put(visit);
     put.set(otel::LOG_RECORD_UID, format_args!("{}", event.id()));
     what(event, &mut put);
+    put.maybe(names::PARENT_SPAN_ID, event.parent.map(|p| p.to_string()).as_ref());
     put.set(names::BOOT_TIME, event.time.boot);
     put.set(names::EPOCH, format_args!("{:016x}", event.origin.epoch));
     put.set(names::CPU, event.origin.cpu);
@@ -152,6 +153,10 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.maybe(names::HELPER_PID, h.task);
             put.set(names::HELPER_WAITED_FOR, h.waited_for);
             put.maybe(names::HELPER_EXIT_STATUS, h.exit_status);
+            put.set(names::HELPER_OUTCOME, h.outcome.name());
+            if !h.unexpected.is_empty() {
+                put.each(names::HELPER_UNEXPECTED, &h.unexpected);
+            }
             put.maybe(names::MODULE_DURATION, h.duration);
         }
         What::Read(r) => {

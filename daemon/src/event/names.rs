@@ -11,6 +11,9 @@ macro_rules! names {
     };
 }
 
+/// What the names of the requester's attributes begin with; its process's follow, in full.
+pub(crate) const REQUESTER: &str = "linux.kernel_module.requester";
+
 names! {
     MODULE_NAME = "linux.kernel_module.name": Text;
     MODULE_ALIAS = "linux.kernel_module.alias": Text;
@@ -77,10 +80,15 @@ names! {
     SETTING_CHANGE = "linux.kernel_module.setting.change": Word(&["value", "created", "written", "removed", "attributes"]);
     SETTING_BEFORE = "linux.kernel_module.setting.before": Text;
     SETTING_AFTER = "linux.kernel_module.setting.after": Text;
+    PARENT_SPAN_ID = "linux.kernel_module.parent_span_id": Text;
     HELPER_PATH = "linux.kernel_module.helper.path": Text;
     HELPER_ARGUMENTS = "linux.kernel_module.helper.arguments": Texts;
     HELPER_EXIT_STATUS = "linux.kernel_module.helper.exit_status": Int;
     HELPER_PID = "linux.kernel_module.helper.pid": Int;
+    HELPER_OUTCOME = "linux.kernel_module.helper.outcome": Word(&[
+        "loaded", "failed", "nothing_found", "not_started", "unknown",
+    ]);
+    HELPER_UNEXPECTED = "linux.kernel_module.helper.unexpected": Texts;
     HELPER_WAITED_FOR = "linux.kernel_module.helper.waited_for": Bool;
     PROCESS_EXEC_ID = "linux.process.exec_id": Text;
     PROCESS_EXECUTABLE_DELETED = "linux.process.executable.deleted": Bool;

@@ -64,14 +64,24 @@ pub(crate) fn event(what: What) -> Event {
         },
         origin: origin(17),
         trace: Some(origin(12).trace_id()),
+        parent: Some(origin(13).span_id("linux.kernel_module.helper")),
         process: Some(Arc::new(process())),
+        requester: Some(Arc::new(process())),
         what,
         missing: vec!["linux.process.parent.executable.path: the process had ended".to_owned()],
     }
 }
 
 fn bare(what: What) -> Event {
-    Event { trace: None, process: None, missing: vec![], origin: origin(18), ..event(what) }
+    Event {
+        trace: None,
+        parent: None,
+        process: None,
+        requester: None,
+        missing: vec![],
+        origin: origin(18),
+        ..event(what)
+    }
 }
 
 fn file() -> File {
@@ -235,6 +245,8 @@ pub(crate) fn all() -> Vec<Event> {
         task: Some(4300),
         waited_for: true,
         exit_status: Some(256),
+        outcome: HelperOutcome::NothingFound,
+        unexpected: vec!["/tmp/x belongs to user 1000".to_owned()],
         duration: Some(5),
     };
     let unload = Unload {

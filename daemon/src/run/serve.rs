@@ -267,7 +267,16 @@ impl<W: Watch> Daemon<W> {
     fn say(&mut self, finding: impl Into<Finding>) {
         let Finding { what, process, trace } = finding.into();
         let (time, origin) = (self.watch.now(), self.watch.own_origin());
-        self.events.push(Event { time, origin, trace, process, what, missing: Vec::new() });
+        self.events.push(Event {
+            time,
+            origin,
+            trace,
+            parent: None,
+            process,
+            requester: None,
+            what,
+            missing: Vec::new(),
+        });
     }
 
     fn look_at_modules(&mut self) {
