@@ -54,6 +54,12 @@ pub(crate) fn process() -> Process {
     }
 }
 
+/// Another one, who made the kernel start it.
+fn requester() -> Process {
+    let id = ProcessId { pid: 4100, start: 80_000_000_000 };
+    Process { id, comm: "mount".into(), executable: Some("/usr/bin/mount".into()), ..process() }
+}
+
 /// An event with this in it, done by [`process`].
 pub(crate) fn event(what: What) -> Event {
     Event {
@@ -66,7 +72,7 @@ pub(crate) fn event(what: What) -> Event {
         trace: Some(origin(12).trace_id()),
         parent: Some(origin(13).span_id("linux.kernel_module.helper")),
         process: Some(Arc::new(process())),
-        requester: Some(Arc::new(process())),
+        requester: Some(Arc::new(requester())),
         what,
         missing: vec!["linux.process.parent.executable.path: the process had ended".to_owned()],
     }

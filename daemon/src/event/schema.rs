@@ -105,6 +105,11 @@ pub(super) fn of_requester(of_process: &str) -> Option<&'static str> {
     Some(TWINS[at].of_requester)
 }
 
+/// The attribute of that name, and the requester's of the same kind: who hides what a process is hides it of both.
+pub fn with_requester(name: &'static str) -> impl Iterator<Item = &'static str> {
+    std::iter::once(name).chain(of_requester(name))
+}
+
 /// Every attribute that a record can have, and its type.
 pub fn of_records() -> impl Iterator<Item = (&'static str, Type)> {
     let of_requesters = TWINS.iter().map(|twin| (twin.of_requester, twin.r#type));

@@ -533,7 +533,9 @@ fn behind_a_helper_s_own_request_stands_who_made_the_kernel_start_the_helper() {
     let mut story = request_of(5, 50, 0xa, WAIT);
     story.push(task(0xa, 10, 55));
     story.push(record(Kind::FinitModule, 10, 60).by(54, &[]));
-    story.extend(request(10, 200));
+    let mut own = request(10, 200);
+    own[0] = record(Kind::ModuleRequest, 10, 200).by(54, &[]).section(section::NAME, 0, b"crypto-sha512");
+    story.extend(own);
     story.extend(load_by(77, 204, 230, &[]));
     let events = tell(&mut assembler(), &story);
     let nested = only(&events, "load");
