@@ -3,6 +3,7 @@
 //! Nothing is asked about the acting process itself: it may have ended, or have become another program. The kernel's record has it.
 
 mod ancestors;
+mod helper;
 mod module_file;
 mod signature;
 mod users;
@@ -11,8 +12,10 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
-use self::{ancestors::Ancestors, module_file::ModuleFiles, signature::Signatures, users::Users};
-use crate::event::{Event, Process, names::REQUESTER};
+use self::{
+    ancestors::Ancestors, helper::Helpers, module_file::ModuleFiles, signature::Signatures, users::Users,
+};
+use crate::event::{Event, Process, What, names::REQUESTER};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Enrich {
     ancestors: Ancestors,
     signatures: Signatures,
     module_files: ModuleFiles,
+    helpers: Helpers,
     /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
     /// when that may have ended.
     done: LruCache<usize, Enriched>,
@@ -54,6 +58,7 @@ impl Default for Enrich {
             ancestors: Ancestors::new("/proc"),
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(WAIT),
+            helpers: Helpers::default(),
             done: LruCache::new(MOST),
         }
     }
@@ -72,6 +77,9 @@ impl Enrich {
             self.signatures.read(event);
             self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
+            if let What::Helper(helper) = &mut event.what {
+                self.helpers.look_at(helper, event.time.boot, &mut event.missing);
+            }
             if let Some(process) = &mut event.process {
                 let found = self.process(process, event.time.boot);
                 *process = Arc::clone(&found.after);

@@ -27,6 +27,7 @@ mod packages;
 mod process_is_gone;
 mod refuses_clearly;
 mod reloads;
+mod requesters;
 mod requests;
 mod scripted_server;
 mod service;
@@ -105,6 +106,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         hostile_names::SCENARIOS,
         clocks::SCENARIOS,
         floods::SCENARIOS,
+        requesters::SCENARIOS,
         requests::SCENARIOS,
         coverage::SCENARIOS,
         missed_returns::SCENARIOS,
