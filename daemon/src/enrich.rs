@@ -5,24 +5,28 @@
 mod ancestors;
 mod helper;
 mod module_file;
+mod namespaces;
 mod signature;
 mod users;
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
 use self::{
-    ancestors::Ancestors, helper::Helpers, module_file::ModuleFiles, signature::Signatures, users::Users,
+    ancestors::Ancestors, helper::Helpers, module_file::ModuleFiles, namespaces::HostNamespaces,
+    signature::Signatures, users::Names,
 };
 use crate::event::{Event, Process, What, names::REQUESTER};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
 pub struct Enrich {
-    users: Users,
-    /// When the file of users was looked at, CLOCK_REALTIME.
-    users_seen: u64,
+    users: Names,
+    groups: Names,
+    /// When the files of users and groups were looked at, CLOCK_REALTIME.
+    names_seen: u64,
+    namespaces: HostNamespaces,
     ancestors: Ancestors,
     signatures: Signatures,
     module_files: ModuleFiles,
@@ -35,7 +39,7 @@ pub struct Enrich {
 /// A process has a few kilobytes.
 const MOST: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
 
-/// So long a change of the file of users may go unnoticed, nanoseconds.
+/// So long a change of the files of users and groups may go unnoticed, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
 
 /// So long the records of one batch wait for what is slow.
@@ -53,8 +57,10 @@ struct Enriched {
 impl Default for Enrich {
     fn default() -> Self {
         Self {
-            users: Users::new("/etc/passwd"),
-            users_seen: 0,
+            users: Names::of_users("/etc/passwd"),
+            groups: Names::of_groups("/etc/group"),
+            names_seen: 0,
+            namespaces: HostNamespaces::new(Path::new("/proc")),
             ancestors: Ancestors::new("/proc"),
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(WAIT),
@@ -68,9 +74,10 @@ impl Enrich {
     /// Adds to the events of one batch what can be found out.
     pub fn enrich(&mut self, events: &mut [Event]) {
         let Some(now) = events.first().map(|e| e.time.observed) else { return };
-        if now.abs_diff(self.users_seen) > FRESH {
-            self.users_seen = now;
+        if now.abs_diff(self.names_seen) > FRESH {
+            self.names_seen = now;
             self.users.refresh();
+            self.groups.refresh();
         }
         let mut deadline = None;
         for event in events {
@@ -108,7 +115,10 @@ impl Enrich {
         process.user = self.users.name(process.uid);
         process.effective_user = self.users.name(process.euid);
         process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
-        self.ancestors.add_executables(&mut process, now, &mut missing);
+        process.group = self.groups.name(process.gid);
+        process.effective_group = self.groups.name(process.egid);
+        self.namespaces.add(&mut process, &mut missing);
+        self.ancestors.add_programs(&mut process, now, &mut missing);
         Enriched { _before: Arc::clone(before), after: Arc::new(process), missing }
     }
 }

@@ -462,17 +462,25 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.set(otel::PROCESS_REAL_USER_ID, process.uid);
     put.maybe(otel::PROCESS_REAL_USER_NAME, process.user.as_ref());
     put.set(names::PROCESS_GROUP_ID, process.egid);
+    put.maybe(names::PROCESS_GROUP_NAME, process.effective_group.as_ref());
     put.set(names::PROCESS_REAL_GROUP_ID, process.gid);
+    put.maybe(names::PROCESS_REAL_GROUP_NAME, process.group.as_ref());
     put.maybe(names::PROCESS_LOGIN_USER_ID, process.login_uid);
     put.maybe(names::PROCESS_LOGIN_USER_NAME, process.login_user.as_ref());
     put.maybe(names::PROCESS_AUDIT_SESSION, process.audit_session);
+    put.maybe(otel::PROCESS_SESSION_LEADER_PID, process.session_leader);
+    put.maybe(names::PROCESS_TTY, process.tty.as_ref());
     put.set(names::PROCESS_CAPABILITIES, format_args!("{:016x}", process.capabilities));
     put.set(names::PROCESS_CGROUP_ID, process.cgroup.id);
     put.maybe(names::PROCESS_CGROUP_PATH, process.cgroup.path.as_ref());
     put.maybe(names::PROCESS_NAMESPACE_USER, process.namespaces.user);
+    put.set(names::PROCESS_NAMESPACE_USER_LEVEL, process.namespaces.user_level);
     put.maybe(names::PROCESS_NAMESPACE_MOUNT, process.namespaces.mount);
     put.maybe(names::PROCESS_NAMESPACE_PID, process.namespaces.pid);
     put.maybe(names::PROCESS_NAMESPACE_NET, process.namespaces.net);
+    if let Some(of_host) = &process.host_namespaces {
+        put.each(names::PROCESS_NAMESPACES_OF_HOST, of_host.iter().copied());
+    }
     put.when(names::PROCESS_KERNEL_THREAD, process.kernel_thread);
     if let Some(parent) = process.parent() {
         put.set(otel::PROCESS_PARENT_PID, parent.id.pid);
@@ -495,5 +503,9 @@ fn of_ancestor(ancestor: &super::Ancestor, put: Items<'_>) {
         put.set(otel::PROCESS_REAL_USER_ID, ancestor.uid);
         put.set(otel::THREAD_NAME, &ancestor.comm);
         put.maybe(otel::PROCESS_EXECUTABLE_PATH, ancestor.executable.as_ref());
+        if let Some(arguments) = &ancestor.arguments {
+            put.each(otel::PROCESS_COMMAND_ARGS, &arguments.list);
+            put.when(names::PROCESS_ARGUMENTS_CUT, arguments.cut);
+        }
     }));
 }

@@ -49,6 +49,7 @@ pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
     ("process.pid", Int),
     ("process.real_user.id", Int),
     ("process.real_user.name", Text),
+    ("process.session_leader.pid", Int),
     ("process.user.id", Int),
     ("process.user.name", Text),
     ("process.vpid", Int),
