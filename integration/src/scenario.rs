@@ -18,6 +18,7 @@ mod guests;
 mod hidden;
 mod host;
 mod hostile_names;
+mod identities;
 mod kafka;
 mod killed;
 mod loads;
@@ -103,6 +104,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         settings::SCENARIOS,
         unloads::SCENARIOS,
         process_is_gone::SCENARIOS,
+        identities::SCENARIOS,
         hostile_names::SCENARIOS,
         clocks::SCENARIOS,
         floods::SCENARIOS,

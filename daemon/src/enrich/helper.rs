@@ -5,6 +5,7 @@
 //! before us would make it the rule. The file and the folders above it must be root's alone.
 
 use std::{
+    ffi::OsStr,
     fs,
     num::NonZeroUsize,
     os::{
@@ -18,7 +19,7 @@ use lru::LruCache;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::{FileStat, fstat},
+    sys::stat::{FileStat, Mode, fstat},
 };
 
 use crate::event::{Helper, Text};
@@ -93,8 +94,6 @@ impl Helpers {
                 unexpected.extend(changeable);
                 None
             }
-            // there is nothing to change
-            Err(Errno::ENOENT) => None,
             Err(error) => Some(format!("linux.kernel_module.helper.unexpected: {path} can't be looked at: {error}")),
         };
         Known { at: now, unexpected, missing }
@@ -103,31 +102,41 @@ impl Helpers {
     /// Who else than root may change the file, or put another one in its place.
     fn changeable(&self, path: &Text) -> Result<Option<String>, Errno> {
         let bytes = path.bytes();
-        let path = Path::new(std::ffi::OsStr::from_bytes(&bytes));
-        let file = self.open(path)?;
+        let path = Path::new(OsStr::from_bytes(&bytes));
+        let root = nix::fcntl::open(&self.root, PLACE | OFlag::O_DIRECTORY, Mode::empty())?;
+        // as the kernel would find it: links lead to what they say below the root
+        let open =
+            |path: &Path| openat2(&root, path, OpenHow::new().flags(PLACE).resolve(ResolveFlag::RESOLVE_IN_ROOT));
+        let file = match open(path) {
+            // there is nothing to change
+            Err(Errno::ENOENT) => return Ok(None),
+            file => file?,
+        };
         let found = others(&fstat(&file)?, path);
         if found.is_some() {
             return Ok(found);
         }
-        // links are followed: the folders are those above the file itself, and those above the link
-        let itself = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
-        for folder in path.ancestors().skip(1).chain(itself.ancestors().skip(1)) {
-            let state = fstat(&self.open(folder)?)?;
+        // the folders above the link, and those above the file that it leads to
+        let real = real_path(&file)?;
+        let real = Path::new("/").join(real.strip_prefix(real_path(&root)?).unwrap_or(&real));
+        for folder in path.ancestors().skip(1).chain(real.ancestors().skip(1)) {
+            let state = fstat(&open(folder)?)?;
             let found = others(&state, folder);
             // what is root's can't be renamed there by others: sticky(7)
-            if found.is_some() && state.st_mode & nix::libc::S_ISVTX == 0 {
+            if found.is_some() && (state.st_uid != 0 || state.st_mode & nix::libc::S_ISVTX == 0) {
                 return Ok(found);
             }
         }
         Ok(None)
     }
+}
 
-    /// As the kernel would find it: links lead to what they say below the root.
-    fn open(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let root = nix::fcntl::open(&self.root, flags | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty())?;
-        openat2(&root, path, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT))
-    }
+/// To look at, not to read.
+const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+
+/// Where an open file is, below the root of its mount namespace.
+fn real_path(file: &OwnedFd) -> Result<PathBuf, Errno> {
+    nix::fcntl::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).map(PathBuf::from)
 }
 
 fn others(state: &FileStat, path: &Path) -> Option<String> {

@@ -39,7 +39,7 @@ pub(crate) fn process() -> Process {
         gid: 1000,
         group: Some("alice".into()),
         egid: 0,
-        effective_group: Some("root".into()),
+        effective_group: Some("wheel".into()),
         login_uid: Some(1000),
         login_user: Some("alice".into()),
         audit_session: Some(7),

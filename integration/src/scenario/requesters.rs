@@ -79,6 +79,9 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
             named blacklisted request 1 23
             named killed-helper request 1 19
 
+            ACTOR_LABEL=terminal script -qec 'exec /actor request 1 23' /dev/null > /out/terminal
+            grep -o '{.*}' /out/terminal >> /out/actions.jsonl
+
             ACTOR_LABEL=one /actor request 1 11 >> /out/one &
             one=$!
             ACTOR_LABEL=other /actor request 1 11 >> /out/other
@@ -140,6 +143,12 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
     let blacklisted = story("blacklisted")?;
     blacklisted.helper.expect("linux.kernel_module.helper.outcome", "nothing_found")?;
     blacklisted.helper.expect_without("linux.kernel_module.helper.unexpected")?;
+    let terminal = story("terminal")?.request;
+    terminal
+        .expect("linux.process.tty", "pts0")?
+        .expect("process.session_leader.pid", terminal.integer("process.pid")?)?;
+    terminal.expect("linux.process.namespaces.of_host", vec!["user", "mnt", "pid", "net"])?;
+    shell.request.expect_without("linux.process.tty")?;
     let killed = story("killed-helper")?;
     killed.helper.expect("linux.kernel_module.helper.exit_status", 9)?;
 
