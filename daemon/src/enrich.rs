@@ -7,6 +7,7 @@ mod helper;
 mod module_file;
 mod namespaces;
 mod signature;
+mod userdb;
 mod users;
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
@@ -14,10 +15,15 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 use lru::LruCache;
 
 use self::{
-    ancestors::Ancestors, helper::Helpers, module_file::ModuleFiles, namespaces::HostNamespaces,
-    signature::Signatures, users::Names,
+    ancestors::Ancestors,
+    helper::Helpers,
+    module_file::ModuleFiles,
+    namespaces::HostNamespaces,
+    signature::Signatures,
+    userdb::{Id, UserDb},
+    users::Names,
 };
-use crate::event::{Event, Process, What, names::REQUESTER};
+use crate::event::{Event, Process, Text, What, names::REQUESTER};
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ pub struct Enrich {
     groups: Names,
     /// When the files of users and groups were looked at, CLOCK_REALTIME.
     names_seen: u64,
+    userdb: UserDb,
     namespaces: HostNamespaces,
     ancestors: Ancestors,
     signatures: Signatures,
@@ -60,6 +67,7 @@ impl Default for Enrich {
             users: Names::of_users("/etc/passwd"),
             groups: Names::of_groups("/etc/group"),
             names_seen: 0,
+            userdb: UserDb::new(Path::new("/run/systemd/userdb")),
             namespaces: HostNamespaces::new(Path::new("/proc")),
             ancestors: Ancestors::new("/proc"),
             signatures: Signatures::default(),
@@ -109,14 +117,30 @@ impl Enrich {
         self.done.get(&address).expect("it was put there")
     }
 
+    /// From the files, which are read at once, else from who knows more than they say.
+    fn name(&mut self, attribute: &str, id: Id, now: u64, missing: &mut Vec<String>) -> Option<Text> {
+        let in_files = match id {
+            Id::User(uid) => self.users.name(uid),
+            Id::Group(gid) => self.groups.name(gid),
+        };
+        in_files.or_else(|| {
+            let answer = self.userdb.name(id, now);
+            answer.unwrap_or_else(|why| {
+                missing.push(format!("{attribute}: {why}"));
+                None
+            })
+        })
+    }
+
     fn look_up(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
         let mut process = Process::clone(before);
         let mut missing = Vec::new();
-        process.user = self.users.name(process.uid);
-        process.effective_user = self.users.name(process.euid);
-        process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
-        process.group = self.groups.name(process.gid);
-        process.effective_group = self.groups.name(process.egid);
+        let mut name = |attribute: &str, id| self.name(attribute, id, now, &mut missing);
+        process.user = name("process.real_user.name", Id::User(process.uid));
+        process.effective_user = name("process.user.name", Id::User(process.euid));
+        process.login_user = process.login_uid.and_then(|uid| name("linux.process.login_user.name", Id::User(uid)));
+        process.group = name("linux.process.real_group.name", Id::Group(process.gid));
+        process.effective_group = name("linux.process.group.name", Id::Group(process.egid));
         self.namespaces.add(&mut process, &mut missing);
         self.ancestors.add_programs(&mut process, now, &mut missing);
         Enriched { _before: Arc::clone(before), after: Arc::new(process), missing }
