@@ -200,7 +200,7 @@ pub struct Helper {
 pub enum HelperOutcome {
     /// It, or what it started, loaded a module.
     Loaded,
-    /// It tried to, and no attempt succeeded.
+    /// It tried to, and no attempt succeeded; or it was killed before one did.
     Failed,
     /// It ran and did not try: the alias is unknown or blacklisted, or the module is there already.
     NothingFound,

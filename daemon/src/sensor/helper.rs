@@ -43,6 +43,11 @@ struct Loads {
     succeeded: u32,
 }
 
+/// WIFSIGNALED: wait(2).
+const fn was_killed(status: i32) -> bool {
+    status & 0x7f != 0
+}
+
 impl OpenHelper {
     /// `alias`: what the request asked for, where it was seen.
     pub(super) fn begin(frame: Frame, fact: &Fact<'_>, alias: Option<Text>) -> Self {
@@ -115,7 +120,7 @@ impl OpenHelper {
             (None, _) => HelperOutcome::Unknown,
             _ if self.task.is_none() => HelperOutcome::Unknown,
             (Some(_), loads) if loads.began > loads.ended => HelperOutcome::Unknown,
-            (Some(_), loads) if loads.ended > 0 => HelperOutcome::Failed,
+            (Some(status), loads) if loads.ended > 0 || was_killed(status) => HelperOutcome::Failed,
             (Some(_), _) => HelperOutcome::NothingFound,
         }
     }

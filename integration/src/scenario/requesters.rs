@@ -70,8 +70,7 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
             ulimit -l unlimited
             /kmodtrail run --config /watch.toml 2> /out/daemon.log &
             daemon=$!
-            told() { /actor wait-for /out/records.jsonl \"$1\" 1 60 || exit 90; }
-            told kmodtrail.coverage
+            /actor wait-for /out/records.jsonl kmodtrail.coverage 1 60 || exit 90
 
             ACTOR_LABEL=shell /actor drop-caps-run /actor request 1 9 >> /out/actions.jsonl
             named softdep request 1 24
@@ -97,7 +96,7 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
             kill -KILL $requester
             wait $requester
             echo gone > /run/gone
-            told '\"stringValue\":\"net-pf-12\".*kernel_module.load'
+            /actor wait-for /proc/modules hello 1 60
 
             # a program that handles core dumps may have any arguments
             echo '|/bin/true -q -- net-pf-9' > /proc/sys/kernel/core_pattern
@@ -150,7 +149,10 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
     terminal.expect("linux.process.namespaces.of_host", vec!["user", "mnt", "pid", "net"])?;
     shell.request.expect_without("linux.process.tty")?;
     let killed = story("killed-helper")?;
-    killed.helper.expect("linux.kernel_module.helper.exit_status", 9)?;
+    killed
+        .helper
+        .expect("linux.kernel_module.helper.exit_status", 9)?
+        .expect("linux.kernel_module.helper.outcome", "failed")?;
 
     // Both loaded hello; on most kernels the second was too late.
     for label in ["one", "other"] {

@@ -507,6 +507,7 @@ fn what_came_of_a_helper_is_told() {
     assert_eq!(outcome(request(20, 100), 256), HelperOutcome::NothingFound);
     assert_eq!(outcome(request(20, 100), 0), HelperOutcome::NothingFound, "it was there already");
     assert_eq!(outcome(request(20, 100), -2), HelperOutcome::NotStarted);
+    assert_eq!(outcome(request(20, 100), 9), HelperOutcome::Failed, "it was killed");
     assert_eq!(outcome(request_of(20, 100, 0xa, WAIT), 0), HelperOutcome::Unknown, "its task was not seen");
 }
 
