@@ -21,6 +21,7 @@ mod hostile_names;
 mod identities;
 mod kafka;
 mod killed;
+mod loaders;
 mod loads;
 mod metrics;
 mod missed_returns;
@@ -109,6 +110,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         clocks::SCENARIOS,
         floods::SCENARIOS,
         requesters::SCENARIOS,
+        loaders::SCENARIOS,
         requests::SCENARIOS,
         coverage::SCENARIOS,
         missed_returns::SCENARIOS,
