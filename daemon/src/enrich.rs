@@ -146,3 +146,29 @@ impl Enrich {
         Enriched { _before: Arc::clone(before), after: Arc::new(process), missing }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn a_requester_is_looked_up_once_and_told_alike_in_every_record() {
+        let mut enrich = Enrich::default();
+        let mut first = samples::load();
+        if let Some(requester) = first.requester.as_mut().map(Arc::make_mut) {
+            // a start that no process has
+            requester.ancestors[0].executable = None;
+            requester.ancestors[0].id.start = u64::MAX;
+        }
+        let mut batches = [vec![first.clone()], vec![first]];
+        batches.iter_mut().for_each(|batch| enrich.enrich(batch));
+        let [requester, again] =
+            batches.each_ref().map(|batch| batch[0].requester.clone().expect("the sample has one"));
+        assert!(Arc::ptr_eq(&requester, &again));
+        assert_eq!(requester.effective_user, Some("root".into()));
+        let missing = &batches[1][0].missing;
+        let of_requester = "linux.kernel_module.requester.linux.process.parent.executable.path: ";
+        assert!(missing.iter().any(|what| what.starts_with(of_requester)), "{missing:?}");
+    }
+}
