@@ -265,15 +265,15 @@ impl<W: Watch> Daemon<W> {
 
     /// Something that no record of the kernel says.
     fn say(&mut self, finding: impl Into<Finding>) {
-        let Finding { what, process, trace } = finding.into();
+        let Finding { what, loader } = finding.into();
         let (time, origin) = (self.watch.now(), self.watch.own_origin());
         self.events.push(Event {
             time,
             origin,
-            trace,
-            parent: None,
-            process,
-            requester: None,
+            trace: loader.trace,
+            parent: loader.load,
+            process: loader.process,
+            requester: loader.requester,
             what,
             missing: Vec::new(),
         });
