@@ -1,8 +1,8 @@
 //! The body of a log record: one English sentence that a person reads first.
 
 use super::{
-    Event, FileChange, HelperOutcome, HookState, Load, LoadSource, Outcome, Process, Setting, SignatureState, Verdict, What,
-    attributes::errno_name,
+    Event, FileChange, HelperOutcome, HookState, Load, LoadSource, Outcome, Process, Setting, SignatureState, Verdict,
+    What, attributes::errno_name,
 };
 
 pub(super) fn of(event: &Event) -> String {
