@@ -35,8 +35,9 @@ fn loaders(trial: &Trial<'_>) -> Result<()> {
         .script(
             "
             systemctl is-system-running --wait > /out/state
-            # the boot has loaded them already
-            rmmod veth nlmon || exit 94
+            udevadm settle
+            # what the boot has loaded already
+            modprobe -r veth nlmon || exit 94
             useradd --uid 1000 alice || echo 'alice:x:1000:1000::/:/bin/sh' >> /etc/passwd
             udevadm control --reload
             udevadm settle
