@@ -5,39 +5,63 @@
 
 mod ancestors;
 mod containers;
+mod helper;
 mod module_file;
+mod namespaces;
 mod place;
 mod signature;
+mod userdb;
 mod users;
 
-use self::{
-    ancestors::Ancestors, containers::Containers, module_file::ModuleFiles, signature::Signatures, users::Users,
-};
-use std::sync::Arc;
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
+use lru::LruCache;
+
+use self::{
+    ancestors::Ancestors,
+    containers::Containers,
+    helper::Helpers,
+    module_file::ModuleFiles,
+    namespaces::HostNamespaces,
+    signature::Signatures,
+    userdb::{Id, UserDb},
+    users::Names,
+};
 use crate::{
     config,
-    event::{Event, Process},
+    event::{Event, Process, Text, What, names::REQUESTER},
 };
 
 /// Everything that is looked up, and what is remembered of it.
 #[derive(Debug)]
 pub struct Enrich {
-    users: Users,
-    /// When the file of users was looked at, CLOCK_REALTIME.
-    users_seen: u64,
+    users: Names,
+    groups: Names,
+    /// When the files of users and groups were looked at, CLOCK_REALTIME.
+    names_seen: u64,
+    userdb: UserDb,
+    namespaces: HostNamespaces,
     ancestors: Ancestors,
     signatures: Signatures,
     module_files: ModuleFiles,
     containers: Containers,
+    helpers: Helpers,
+    /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
+    /// when that may have ended.
+    done: LruCache<usize, Enriched>,
 }
 
-/// So long a change of the file of users may go unnoticed, nanoseconds.
+/// A process has a few kilobytes.
+const MOST: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
+
+/// So long a change of the files of users and groups may go unnoticed, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
 
 /// A process before and after.
+#[derive(Debug)]
 struct Enriched {
-    before: Arc<Process>,
+    /// Keeps its address from being another's.
+    _before: Arc<Process>,
     after: Arc<Process>,
     missing: Vec<String>,
 }
@@ -47,48 +71,112 @@ impl Enrich {
     #[must_use]
     pub fn new(config: &config::Enrich) -> Self {
         Self {
-            users: Users::new("/etc/passwd"),
-            users_seen: 0,
+            users: Names::of_users("/etc/passwd"),
+            groups: Names::of_groups("/etc/group"),
+            names_seen: 0,
+            userdb: UserDb::new(Path::new("/run/systemd/userdb")),
+            namespaces: HostNamespaces::new(Path::new("/proc")),
             ancestors: Ancestors::new("/proc"),
             containers: Containers::new(config),
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(config.wait),
+            helpers: Helpers::default(),
+            done: LruCache::new(MOST),
         }
     }
 
     /// Adds to the events of one batch what can be found out.
     pub fn enrich(&mut self, events: &mut [Event]) {
         let Some(now) = events.first().map(|e| e.time.observed) else { return };
-        if now.abs_diff(self.users_seen) > FRESH {
-            self.users_seen = now;
+        if now.abs_diff(self.names_seen) > FRESH {
+            self.names_seen = now;
             self.users.refresh();
+            self.groups.refresh();
         }
-        // the events of one attempt share their process: it is looked up once
-        let mut done: Vec<Enriched> = Vec::new();
         let mut deadline = None;
         for event in events {
             self.signatures.read(event);
             self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
-            let Some(process) = &mut event.process else { continue };
-            if !done.iter().any(|d| Arc::ptr_eq(&d.before, process)) {
-                done.push(self.process(process, event.time.boot));
+            if let What::Helper(helper) = &mut event.what {
+                self.helpers.look_at(helper, event.time.boot, &mut event.missing);
             }
-            let Some(found) = done.iter().find(|d| Arc::ptr_eq(&d.before, process)) else { continue };
-            *process = Arc::clone(&found.after);
-            event.missing.extend_from_slice(&found.missing);
+            if let Some(process) = &mut event.process {
+                let found = self.process(process, event.time.boot);
+                *process = Arc::clone(&found.after);
+                event.missing.extend_from_slice(&found.missing);
+            }
+            if let Some(requester) = &mut event.requester {
+                let found = self.process(requester, event.time.boot);
+                *requester = Arc::clone(&found.after);
+                event.missing.extend(found.missing.iter().map(|what| format!("{REQUESTER}.{what}")));
+            }
         }
     }
 
-    fn process(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
+    fn process(&mut self, before: &Arc<Process>, now: u64) -> &Enriched {
+        let address = Arc::as_ptr(before).addr();
+        if !self.done.contains(&address) {
+            let enriched = self.look_up(before, now);
+            self.done.put(address, enriched);
+        }
+        self.done.get(&address).expect("it was put there")
+    }
+
+    /// From the files, which are read at once, else from who knows more than they say.
+    fn name(&mut self, attribute: &str, id: Id, now: u64, missing: &mut Vec<String>) -> Option<Text> {
+        let in_files = match id {
+            Id::User(uid) => self.users.name(uid),
+            Id::Group(gid) => self.groups.name(gid),
+        };
+        in_files.or_else(|| {
+            let answer = self.userdb.name(id, now);
+            answer.unwrap_or_else(|why| {
+                missing.push(format!("{attribute}: {why}"));
+                None
+            })
+        })
+    }
+
+    fn look_up(&mut self, before: &Arc<Process>, now: u64) -> Enriched {
         let mut process = Process::clone(before);
         let mut missing = Vec::new();
-        process.user = self.users.name(process.uid);
-        process.effective_user = self.users.name(process.euid);
-        process.login_user = process.login_uid.and_then(|uid| self.users.name(uid));
+        let mut name = |attribute: &str, id| self.name(attribute, id, now, &mut missing);
+        process.user = name("process.real_user.name", Id::User(process.uid));
+        process.effective_user = name("process.user.name", Id::User(process.euid));
+        process.login_user = process.login_uid.and_then(|uid| name("linux.process.login_user.name", Id::User(uid)));
+        process.group = name("linux.process.real_group.name", Id::Group(process.gid));
+        process.effective_group = name("linux.process.group.name", Id::Group(process.egid));
         process.place = process.cgroup.path.as_ref().map(|path| place::of(path.as_str())).unwrap_or_default();
         self.containers.add(&mut process.place, now, &mut missing);
-        self.ancestors.add_executables(&mut process, now, &mut missing);
-        Enriched { before: Arc::clone(before), after: Arc::new(process), missing }
+        self.namespaces.add(&mut process, &mut missing);
+        self.ancestors.add_programs(&mut process, now, &mut missing);
+        Enriched { _before: Arc::clone(before), after: Arc::new(process), missing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn a_requester_is_looked_up_once_and_told_alike_in_every_record() {
+        let mut enrich = Enrich::new(&config::Enrich::default());
+        let mut first = samples::load();
+        if let Some(requester) = first.requester.as_mut().map(Arc::make_mut) {
+            // a start that no process has
+            requester.ancestors[0].executable = None;
+            requester.ancestors[0].id.start = u64::MAX;
+        }
+        let mut batches = [vec![first.clone()], vec![first]];
+        batches.iter_mut().for_each(|batch| enrich.enrich(batch));
+        let [requester, again] =
+            batches.each_ref().map(|batch| batch[0].requester.clone().expect("the sample has one"));
+        assert!(Arc::ptr_eq(&requester, &again));
+        assert_eq!(requester.effective_user, Some("root".into()));
+        let missing = &batches[1][0].missing;
+        let of_requester = "linux.kernel_module.requester.linux.process.parent.executable.path: ";
+        assert!(missing.iter().any(|what| what.starts_with(of_requester)), "{missing:?}");
     }
 }

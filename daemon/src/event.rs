@@ -24,11 +24,11 @@ use std::sync::Arc;
 pub use attributes::{Attributes, Items, Value};
 pub use loaded::{FileChange, Heartbeat, Hidden, Inventory, Setting};
 pub use module::{
-    File, Helper, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read, Refusal, Request,
-    Syscall, Unload, UnloadFlags, Verdict, Verify,
+    File, Helper, HelperOutcome, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read,
+    Refusal, Request, Syscall, Unload, UnloadFlags, Verdict, Verify,
 };
 pub use module_file::{Modinfo, ModuleFile, Package};
-pub use origin::{Origin, RecordId, Timestamps, TraceId};
+pub use origin::{Origin, RecordId, SpanId, Timestamps, TraceId};
 pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
 pub use place::{Container, Details, Place, Pod, QosClass, Runtime, Workload, WorkloadKind};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
@@ -45,8 +45,12 @@ pub struct Event {
     pub origin: Origin,
     /// Shared by all events of one load.
     pub trace: Option<TraceId>,
+    /// The record of that load that this one belongs to: a load's is the helper's, a helper's is the request's.
+    pub parent: Option<SpanId>,
     /// Who did it, where it was somebody.
     pub process: Option<Arc<Process>>,
+    /// Whose call made the kernel start that process (or one of its ancestors) to load a module.
+    pub requester: Option<Arc<Process>>,
     /// What it was.
     pub what: What,
     /// What could not be found out: attribute (or group of attributes) and why, as "name: reason".
@@ -130,15 +134,20 @@ impl Severity {
 }
 
 impl What {
+    /// Names of events that others of the same load belong to.
+    pub(crate) const REQUEST: &str = "linux.kernel_module.request";
+    pub(crate) const HELPER: &str = "linux.kernel_module.helper";
+    pub(crate) const LOAD: &str = "linux.kernel_module.load";
+
     /// The OpenTelemetry EventName.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Request(_) => "linux.kernel_module.request",
-            Self::Helper(_) => "linux.kernel_module.helper",
+            Self::Request(_) => Self::REQUEST,
+            Self::Helper(_) => Self::HELPER,
             Self::Read(_) => "linux.kernel_module.read",
             Self::Verify(_) => "linux.kernel_module.verify",
-            Self::Load(_) => "linux.kernel_module.load",
+            Self::Load(_) => Self::LOAD,
             Self::Unload(_) => "linux.kernel_module.unload",
             Self::Taint(_) => "linux.kernel_module.taint",
             Self::Inventory(_) => "linux.kernel_module.inventory",
@@ -155,11 +164,11 @@ impl What {
 
     /// Every name that [`Self::name`] can give.
     pub const NAMES: [&'static str; 16] = [
-        "linux.kernel_module.request",
-        "linux.kernel_module.helper",
+        Self::REQUEST,
+        Self::HELPER,
         "linux.kernel_module.read",
         "linux.kernel_module.verify",
-        "linux.kernel_module.load",
+        Self::LOAD,
         "linux.kernel_module.unload",
         "linux.kernel_module.taint",
         "linux.kernel_module.inventory",
@@ -190,9 +199,8 @@ impl Event {
             What::Hidden(_) => Severity::Error,
             What::Dropped(d) => d.reason.severity(),
             What::Coverage(c) if c.incomplete() => Severity::Warn,
-            What::Helper(_) | What::Started(_) | What::Coverage(_) | What::Heartbeat(_) | What::Stopped(_) => {
-                Severity::Info
-            }
+            What::Helper(h) => h.severity(),
+            What::Started(_) | What::Coverage(_) | What::Heartbeat(_) | What::Stopped(_) => Severity::Info,
         }
     }
 
@@ -216,9 +224,7 @@ impl Event {
     /// Hands every attribute to `visit`, in a fixed order: those of the process last.
     pub fn attributes(&self, visit: Attributes<'_>) {
         self.attributes_but_process(visit);
-        if let Some(process) = &self.process {
-            self.process_attributes(process, visit);
-        }
+        self.process_attributes(visit);
     }
 
     /// Those that say what it was.
@@ -226,14 +232,29 @@ impl Event {
         attributes::but_process(self, visit);
     }
 
-    /// Those of `process`: the same for all events of one process on this host.
-    pub fn process_attributes(&self, process: &Process, visit: Attributes<'_>) {
-        attributes::of_process(process, &self.origin.boot_id, visit);
+    /// Those of the process, and of the one behind it: the same for all events of these two on this host.
+    pub fn process_attributes(&self, visit: Attributes<'_>) {
+        if let Some(process) = &self.process {
+            attributes::of_process(process, &self.origin.boot_id, visit);
+        }
+        if let Some(requester) = &self.requester {
+            attributes::of_process(requester, &self.origin.boot_id, &mut |name, value| {
+                if let Some(name) = schema::of_requester(name) {
+                    visit(name, value);
+                }
+            });
+        }
     }
 
     /// The deterministic id of the record made of this event: the same on every try to deliver it.
     #[must_use]
     pub fn id(&self) -> RecordId<'_> {
         self.origin.record_id(self.what.name())
+    }
+
+    /// The OpenTelemetry SpanId of the record made of this event; none without a trace.
+    #[must_use]
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.trace.map(|_| self.origin.span_id(self.what.name()))
     }
 }

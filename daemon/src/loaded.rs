@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use self::lists::{Lists, Snapshot};
 use crate::{
     config,
-    event::{Event, Heartbeat, Hidden, Inventory, Outcome, Process, SignatureState, Text, TraceId, What},
+    event::{Event, Heartbeat, Hidden, Inventory, Outcome, Process, SignatureState, SpanId, Text, TraceId, What},
     host::Host,
     sensor::Totals,
 };
@@ -40,20 +40,35 @@ const RECORDS: &str = "records";
 pub struct Finding {
     /// What.
     pub what: What,
-    /// Who, where his load was seen.
+    /// Who; nobody where the load was not seen.
+    pub loader: Loader,
+}
+
+/// Who has loaded a module, as the record of the load says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Loader {
+    /// The process.
     pub process: Option<Arc<Process>>,
-    /// The trace of that load.
+    /// The one behind it.
+    pub requester: Option<Arc<Process>>,
+    /// The trace of the load.
     pub trace: Option<TraceId>,
+    /// The load's record in it.
+    pub load: Option<SpanId>,
+}
+
+impl From<&Event> for Loader {
+    fn from(event: &Event) -> Self {
+        let (process, requester) = (event.process.clone(), event.requester.clone());
+        Self { process, requester, trace: event.trace, load: event.span_id() }
+    }
 }
 
 impl From<What> for Finding {
     fn from(what: What) -> Self {
-        Self { what, process: None, trace: None }
+        Self { what, loader: Loader::default() }
     }
 }
-
-/// Who has loaded a module; `None`: it was there before.
-type Loader = Option<(Option<Arc<Process>>, Option<TraceId>)>;
 
 /// In which lists a module is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +84,8 @@ struct Places {
 pub struct Loaded {
     lists: Lists,
     kernel_release: String,
-    known: BTreeMap<Text, Loader>,
+    /// Who has loaded them; `None`: it was there before.
+    known: BTreeMap<Text, Option<Loader>>,
     /// When something happened to a module last, CLOCK_BOOTTIME; forgotten after [`LASTING`].
     touched: HashMap<Text, u64>,
     /// Where lists differ, and since when.
@@ -155,7 +171,7 @@ impl Loaded {
                 What::Load(load) => {
                     let Some(module) = &load.module else { continue };
                     if load.outcome == Outcome::Success {
-                        self.known.insert(module.name.clone(), Some((event.process.clone(), event.trace)));
+                        self.known.insert(module.name.clone(), Some(event.into()));
                         // right after each load
                         self.next_check = self.next_check.min(event.time.boot);
                     }
@@ -250,8 +266,8 @@ impl Loaded {
         let listed = all.iter().filter(|(_, there)| *there).map(|(list, _)| *list).collect();
         // not every module has types, and what was hidden before the daemon came is in no record
         let missing = all[1..3].iter().filter(|(_, there)| !there).map(|(list, _)| *list).collect();
-        let (process, trace) = self.known.get(name).cloned().flatten().unwrap_or_default();
-        Finding { what: What::Hidden(Hidden { name: name.clone(), listed, missing }), process, trace }
+        let loader = self.known.get(name).cloned().flatten().unwrap_or_default();
+        Finding { what: What::Hidden(Hidden { name: name.clone(), listed, missing }), loader }
     }
 
     fn read(&mut self) -> Option<Snapshot> {

@@ -12,6 +12,7 @@ mod counters;
 mod error;
 mod fact;
 mod frame;
+mod helper;
 mod hooks;
 mod identity;
 mod layout;
@@ -243,7 +244,16 @@ impl Sensor {
     fn say(&mut self, what: What, events: &mut Vec<Event>) {
         let time = self.clock.timestamps(self.clock.boot());
         let origin = self.own_origin();
-        events.push(Event { time, origin, trace: None, process: None, what, missing: Vec::new() });
+        events.push(Event {
+            time,
+            origin,
+            trace: None,
+            parent: None,
+            process: None,
+            requester: None,
+            what,
+            missing: Vec::new(),
+        });
     }
 
     fn tell_lost(&mut self, events: &mut Vec<Event>) {
@@ -262,7 +272,9 @@ impl Sensor {
                 time,
                 origin: Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence },
                 trace: None,
+                parent: None,
                 process: None,
+                requester: None,
                 what: What::Lost(Lost { event, record, count }),
                 missing: Vec::new(),
             });

@@ -30,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) observed: u64,
     /// In hexadecimal; empty if the record has none.
     pub(crate) trace_id: String,
+    /// In hexadecimal; empty if the record has none.
+    pub(crate) span_id: String,
     /// The resource's attributes.
     pub(crate) resource: BTreeMap<String, Value>,
     /// The line of the file it was on, from 1.
@@ -185,6 +187,7 @@ fn record(value: &Value, resource: &BTreeMap<String, Value>, line: usize) -> Res
         time: time("timeUnixNano")?,
         observed: time("observedTimeUnixNano")?,
         trace_id: text("traceId"),
+        span_id: text("spanId"),
         resource: resource.clone(),
         line,
     })

@@ -18,8 +18,10 @@ mod guests;
 mod hidden;
 mod host;
 mod hostile_names;
+mod identities;
 mod kafka;
 mod killed;
+mod loaders;
 mod loads;
 mod metrics;
 mod missed_returns;
@@ -28,6 +30,7 @@ mod places;
 mod process_is_gone;
 mod refuses_clearly;
 mod reloads;
+mod requesters;
 mod requests;
 mod scripted_server;
 mod service;
@@ -103,9 +106,12 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         settings::SCENARIOS,
         unloads::SCENARIOS,
         process_is_gone::SCENARIOS,
+        identities::SCENARIOS,
         hostile_names::SCENARIOS,
         clocks::SCENARIOS,
         floods::SCENARIOS,
+        requesters::SCENARIOS,
+        loaders::SCENARIOS,
         requests::SCENARIOS,
         coverage::SCENARIOS,
         missed_returns::SCENARIOS,

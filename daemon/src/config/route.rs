@@ -56,9 +56,9 @@ pub struct Route {
     pub to: Vec<String>,
     /// `severity`, default: the record's own. "DEBUG", "INFO", "WARN", "ERROR" or "FATAL", for the sinks in `to`.
     pub severity: Option<Severity>,
-    /// `drop_attributes`, default []: names and globs. The text of the record stays as it is.
+    /// `drop_attributes`, default []: names and globs; of an attribute of a process the requester's goes, too. The text of the record stays as it is.
     pub drop_attributes: Option<DropAttributes>,
-    /// `redact`, default: nothing.
+    /// `redact`, default: nothing. Of an attribute of a process the requester's is redacted, too.
     pub redact: Option<Redact>,
     /// `sample`, default: all. A part of the records, by `log.record.uid`: the same ones on every try.
     pub sample: Option<Ratio>,

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_load_says_who_what_and_from_where() {
         let text = rendered(&samples::load(), false);
-        let expected = "2023-11-14T22:15:00.000Z WARN  insmod[4242] (kmod, root) loaded the module evil from /tmp/evil.ko, unsigned, taints OE\n";
+        let expected = "2023-11-14T22:15:00.000Z WARN  insmod[4242] (kmod, root) for mount[4100] (root) loaded the module evil from /tmp/evil.ko, unsigned, taints OE\n";
         let (first, second) = text.split_at(text.find('\n').expect("two lines") + 1);
         assert_eq!(first, expected);
         for detail in [

@@ -1,11 +1,12 @@
-//! Executables of the ancestors, from /proc.
+//! Executables and arguments of the ancestors, from /proc.
 //!
 //! The kernel's record has an ancestor's pid, start and command name. /proc/PID/exe is believed only where the process there has the
 //! same start and the same command name before and after it is read: else the pid is another process's by now, or the process has
 //! become another program since.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     num::NonZeroUsize,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -13,9 +14,9 @@ use std::{
 
 use lru::LruCache;
 
-use crate::event::{Ancestor, Process, ProcessId, Text};
+use crate::event::{Ancestor, Arguments, Process, ProcessId, Text};
 
-/// Executables by process and command name, so that a repeated parent costs nothing.
+/// Executables and arguments by process and command name, so that a repeated parent costs nothing.
 #[derive(Debug)]
 pub(super) struct Ancestors {
     proc: PathBuf,
@@ -28,10 +29,20 @@ pub(super) struct Ancestors {
 struct Known {
     /// When it was looked up, CLOCK_BOOTTIME, nanoseconds.
     at: u64,
-    executable: Result<Option<Text>, &'static str>,
+    program: Result<Option<Program>, &'static str>,
 }
 
-/// A path has at most 4 KiB.
+/// What a process runs.
+#[derive(Debug, Clone)]
+struct Program {
+    executable: Text,
+    arguments: Option<Arguments>,
+}
+
+/// Bytes of an ancestor's arguments.
+const ARGUMENTS: u64 = 512;
+
+/// A path has at most 4 KiB, arguments [`ARGUMENTS`].
 const MOST: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
 /// A process that runs another program of the same name keeps its start and its command name: so long it may go unnoticed.
 const FRESH: u64 = 10_000_000_000;
@@ -53,37 +64,42 @@ impl Ancestors {
     }
 
     /// Adds what can be found out. `now`: of the event, CLOCK_BOOTTIME. Of the parent it is said where nothing could be found.
-    pub(super) fn add_executables(&mut self, process: &mut Process, now: u64, missing: &mut Vec<String>) {
+    pub(super) fn add_programs(&mut self, process: &mut Process, now: u64, missing: &mut Vec<String>) {
         for (distance, ancestor) in process.ancestors.iter_mut().enumerate() {
             if ancestor.executable.is_some() || ancestor.id.pid == 0 {
                 continue;
             }
-            match self.executable(ancestor, now) {
-                Ok(executable) => ancestor.executable = executable,
+            match self.program(ancestor, now) {
+                Ok(Some(program)) => {
+                    ancestor.executable = Some(program.executable);
+                    ancestor.arguments = program.arguments;
+                }
+                Ok(None) => {}
                 Err(why) if distance == 0 => missing.push(format!("{ATTRIBUTE}: {why}")),
                 Err(_) => {}
             }
         }
     }
 
-    fn executable(&mut self, ancestor: &Ancestor, now: u64) -> Result<Option<Text>, &'static str> {
+    fn program(&mut self, ancestor: &Ancestor, now: u64) -> Result<Option<Program>, &'static str> {
         let key = (ancestor.id, ancestor.comm.clone());
         if let Some(known) = self.known.get(&key).filter(|k| now.abs_diff(k.at) < FRESH) {
-            return known.executable.clone();
+            return known.program.clone();
         }
-        let executable = self.look_up(ancestor);
-        self.known.put(key, Known { at: now, executable: executable.clone() });
-        executable
+        let program = self.look_up(ancestor);
+        self.known.put(key, Known { at: now, program: program.clone() });
+        program
     }
 
-    fn look_up(&self, ancestor: &Ancestor) -> Result<Option<Text>, &'static str> {
+    fn look_up(&self, ancestor: &Ancestor) -> Result<Option<Program>, &'static str> {
         let folder = self.proc.join(ancestor.id.pid.to_string());
         if self.check(&folder, ancestor)?.kernel_thread {
             return Ok(None);
         }
         let path = fs::read_link(folder.join("exe")).map_err(|e| reason(&e))?;
+        let arguments = arguments(&folder.join("cmdline"));
         self.check(&folder, ancestor)?;
-        Ok(Some(Text::from_bytes(path.as_os_str().as_bytes())))
+        Ok(Some(Program { executable: Text::from_bytes(path.as_os_str().as_bytes()), arguments }))
     }
 
     fn check(&self, folder: &Path, ancestor: &Ancestor) -> Result<Stat, &'static str> {
@@ -96,6 +112,16 @@ impl Ancestors {
         // a kernel thread's name changes with its work, and it has no executable
         if !stat.kernel_thread && stat.comm != ancestor.comm.bytes() { Err(BECAME_ANOTHER) } else { Ok(stat) }
     }
+}
+
+/// The beginning of a command line: its file has no length.
+fn arguments(path: &Path) -> Option<Arguments> {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(ARGUMENTS + 1).read_to_end(&mut bytes)).ok()?;
+    let length = bytes.len() as u64;
+    bytes.truncate(ARGUMENTS as usize);
+    let list = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&b| b == 0).map(Text::from_bytes).collect();
+    Some(Arguments { list, length, cut: length > ARGUMENTS })
 }
 
 fn reason(error: &io::Error) -> &'static str {

@@ -1,7 +1,6 @@
-//! Names of users, from /etc/passwd.
+//! Names of users and groups, from /etc/passwd and /etc/group.
 //!
-//! Only from there: NSS would run other people's code in this process and may ask a network that is down. A user that LDAP or
-//! systemd-homed knows has its number only.
+//! Only from there: NSS would run other people's code in this process and may ask a network that is down.
 
 use std::{
     collections::HashMap,
@@ -15,8 +14,10 @@ use crate::event::Text;
 
 /// Names by number, and the state of the file they come from.
 #[derive(Debug)]
-pub(super) struct Users {
+pub(super) struct Names {
     path: PathBuf,
+    /// Fields of a line behind the number: one that was cut is none.
+    fields_behind: usize,
     seen: Option<Stamp>,
     names: HashMap<u32, Text>,
 }
@@ -31,11 +32,17 @@ struct Stamp {
 
 /// Bounds what a huge or broken file can cost.
 const LARGEST_FILE: u64 = 4 << 20;
-const MOST_USERS: usize = 65_536;
+const MOST_NAMES: usize = 65_536;
 
-impl Users {
-    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: None, names: HashMap::new() }
+impl Names {
+    /// passwd(5): name:password:uid:gid:comment:home:shell
+    pub(super) fn of_users(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), fields_behind: 4, seen: None, names: HashMap::new() }
+    }
+
+    /// group(5): name:password:gid:members
+    pub(super) fn of_groups(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), fields_behind: 1, seen: None, names: HashMap::new() }
     }
 
     /// Reads the file again where it has changed. One that can't be read leaves what was known.
@@ -52,7 +59,7 @@ impl Users {
         match self.read() {
             Ok(names) => self.names = names,
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "can't be read: new users have no name in records");
+                tracing::warn!(path = %self.path.display(), %error, "can't be read: new users and groups have no name in records");
             }
         }
     }
@@ -61,39 +68,38 @@ impl Users {
         let mut bytes = Vec::new();
         File::open(&self.path)?.take(LARGEST_FILE).read_to_end(&mut bytes)?;
         let mut names = HashMap::new();
-        for (name, uid) in bytes.split(|&b| b == b'\n').filter_map(parse) {
-            if names.len() == MOST_USERS {
+        for (name, id) in bytes.split(|&b| b == b'\n').filter_map(|line| parse(line, self.fields_behind)) {
+            if names.len() == MOST_NAMES {
                 break;
             }
             // as getpwuid(3): the first of several names
-            names.entry(uid).or_insert_with(|| Text::from_bytes(name));
+            names.entry(id).or_insert_with(|| Text::from_bytes(name));
         }
         Ok(names)
     }
 
-    pub(super) fn name(&self, uid: u32) -> Option<Text> {
-        self.names.get(&uid).cloned()
+    pub(super) fn name(&self, id: u32) -> Option<Text> {
+        self.names.get(&id).cloned()
     }
 }
 
-/// passwd(5): name:password:uid:...
-fn parse(line: &[u8]) -> Option<(&[u8], u32)> {
+/// name:password:number:...
+fn parse(line: &[u8], fields_behind: usize) -> Option<(&[u8], u32)> {
     let mut fields = line.split(|&b| b == b':');
     let name = fields.next().filter(|n| !n.is_empty() && !n.starts_with(b"#"))?;
-    let uid = str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
-    // the gid and the rest must be there too: a line that was cut is none
-    fields.nth(3).map(|_| (name, uid))
+    let id = str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
+    fields.nth(fields_behind - 1).map(|_| (name, id))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn users(text: &[u8]) -> (tempfile::TempDir, Users) {
+    fn users(text: &[u8]) -> (tempfile::TempDir, Names) {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let path = folder.path().join("passwd");
         fs::write(&path, text).expect("the test may write");
-        let mut users = Users::new(path);
+        let mut users = Names::of_users(path);
         users.refresh();
         (folder, users)
     }
@@ -109,6 +115,16 @@ mod tests {
         assert_eq!(name(5).as_deref(), Some(r"caf\351"));
         assert_eq!(name(65534).as_deref(), Some("nobody"));
         assert_eq!(users.names.len(), 3, "{:?}", users.names);
+    }
+
+    #[test]
+    fn groups_have_fewer_fields() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join("group");
+        fs::write(&path, "root:x:0:\nstaff:x:50:a,b\ncut:x:6").expect("the test may write");
+        let mut groups = Names::of_groups(path);
+        groups.refresh();
+        assert_eq!([0, 50, 6].map(|gid| groups.name(gid)), [Some("root".into()), Some("staff".into()), None]);
     }
 
     #[test]
@@ -132,8 +148,8 @@ mod tests {
 
     #[test]
     fn it_is_bounded() {
-        let text: String = (0..MOST_USERS + 10).map(|i| format!("u{i}:x:{i}:0:::\n")).collect();
+        let text: String = (0..MOST_NAMES + 10).map(|i| format!("u{i}:x:{i}:0:::\n")).collect();
         let (_folder, users) = users(text.as_bytes());
-        assert_eq!(users.names.len(), MOST_USERS);
+        assert_eq!(users.names.len(), MOST_NAMES);
     }
 }

@@ -136,6 +136,7 @@ pub(super) fn but_process(event: &Event, visit: Attributes<'_>) {
     let mut put = Put(visit);
     put.set(otel::LOG_RECORD_UID, format_args!("{}", event.id()));
     what(event, &mut put);
+    put.maybe(names::PARENT_SPAN_ID, event.parent.map(|p| p.to_string()).as_ref());
     put.set(names::BOOT_TIME, event.time.boot);
     put.set(names::EPOCH, format_args!("{:016x}", event.origin.epoch));
     put.set(names::CPU, event.origin.cpu);
@@ -158,6 +159,10 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.maybe(names::HELPER_PID, h.task);
             put.set(names::HELPER_WAITED_FOR, h.waited_for);
             put.maybe(names::HELPER_EXIT_STATUS, h.exit_status);
+            put.set(names::HELPER_OUTCOME, h.outcome.name());
+            if !h.unexpected.is_empty() {
+                put.each(names::HELPER_UNEXPECTED, &h.unexpected);
+            }
             put.maybe(names::MODULE_DURATION, h.duration);
         }
         What::Read(r) => {
@@ -463,18 +468,26 @@ pub(super) fn of_process(process: &Process, boot_id: &str, visit: Attributes<'_>
     put.set(otel::PROCESS_REAL_USER_ID, process.uid);
     put.maybe(otel::PROCESS_REAL_USER_NAME, process.user.as_ref());
     put.set(names::PROCESS_GROUP_ID, process.egid);
+    put.maybe(names::PROCESS_GROUP_NAME, process.effective_group.as_ref());
     put.set(names::PROCESS_REAL_GROUP_ID, process.gid);
+    put.maybe(names::PROCESS_REAL_GROUP_NAME, process.group.as_ref());
     put.maybe(names::PROCESS_LOGIN_USER_ID, process.login_uid);
     put.maybe(names::PROCESS_LOGIN_USER_NAME, process.login_user.as_ref());
     put.maybe(names::PROCESS_AUDIT_SESSION, process.audit_session);
+    put.maybe(otel::PROCESS_SESSION_LEADER_PID, process.session_leader);
+    put.maybe(names::PROCESS_TTY, process.tty.as_ref());
     put.set(names::PROCESS_CAPABILITIES, format_args!("{:016x}", process.capabilities));
     put.set(names::PROCESS_CGROUP_ID, process.cgroup.id);
     put.maybe(names::PROCESS_CGROUP_PATH, process.cgroup.path.as_ref());
     of_place(&process.place, &mut put);
     put.maybe(names::PROCESS_NAMESPACE_USER, process.namespaces.user);
+    put.set(names::PROCESS_NAMESPACE_USER_LEVEL, process.namespaces.user_level);
     put.maybe(names::PROCESS_NAMESPACE_MOUNT, process.namespaces.mount);
     put.maybe(names::PROCESS_NAMESPACE_PID, process.namespaces.pid);
     put.maybe(names::PROCESS_NAMESPACE_NET, process.namespaces.net);
+    if let Some(of_host) = &process.host_namespaces {
+        put.each(names::PROCESS_NAMESPACES_OF_HOST, of_host.iter().copied());
+    }
     put.when(names::PROCESS_KERNEL_THREAD, process.kernel_thread);
     if let Some(parent) = process.parent() {
         put.set(otel::PROCESS_PARENT_PID, parent.id.pid);
@@ -529,5 +542,9 @@ fn of_ancestor(ancestor: &super::Ancestor, put: Items<'_>) {
         put.set(otel::PROCESS_REAL_USER_ID, ancestor.uid);
         put.set(otel::THREAD_NAME, &ancestor.comm);
         put.maybe(otel::PROCESS_EXECUTABLE_PATH, ancestor.executable.as_ref());
+        if let Some(arguments) = &ancestor.arguments {
+            put.each(otel::PROCESS_COMMAND_ARGS, &arguments.list);
+            put.when(names::PROCESS_ARGUMENTS_CUT, arguments.cut);
+        }
     }));
 }

@@ -183,12 +183,51 @@ pub struct Helper {
     pub alias: Option<Text>,
     /// The task that became the helper.
     pub task: Option<u32>,
-    /// The requester waits for it.
+    /// The requester waits for its end.
     pub waited_for: bool,
     /// Exit status as wait(2) gives it (256: exited with 1), negative errno where it could not be started.
     pub exit_status: Option<i32>,
+    /// What came of it.
+    pub outcome: HelperOutcome,
+    /// Why it is not what a kernel runs for this: a sentence each.
+    pub unexpected: Vec<String>,
     /// How long it took, nanoseconds, where its end was seen.
     pub duration: Option<u64>,
+}
+
+/// What came of a helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HelperOutcome {
+    /// It, or what it started, loaded a module.
+    Loaded,
+    /// It tried to, and no attempt succeeded; or it was killed before one did.
+    Failed,
+    /// It ran and did not try: the alias is unknown or blacklisted, or the module is there already.
+    NothingFound,
+    /// The kernel could not run it.
+    NotStarted,
+    /// Its end, or what it did, was not seen.
+    Unknown,
+}
+
+impl HelperOutcome {
+    /// The value of the attribute.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Failed => "failed",
+            Self::NothingFound => "nothing_found",
+            Self::NotStarted => "not_started",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Helper {
+    pub(super) const fn severity(&self) -> Severity {
+        if self.unexpected.is_empty() { Severity::Info } else { Severity::Warn }
+    }
 }
 
 /// Where a module's bytes came from.

@@ -11,6 +11,9 @@ macro_rules! names {
     };
 }
 
+/// What the names of the requester's attributes begin with; its process's follow, in full.
+pub(crate) const REQUESTER: &str = "linux.kernel_module.requester";
+
 names! {
     MODULE_NAME = "linux.kernel_module.name": Text;
     MODULE_ALIAS = "linux.kernel_module.alias": Text;
@@ -77,27 +80,37 @@ names! {
     SETTING_CHANGE = "linux.kernel_module.setting.change": Word(&["value", "created", "written", "removed", "attributes"]);
     SETTING_BEFORE = "linux.kernel_module.setting.before": Text;
     SETTING_AFTER = "linux.kernel_module.setting.after": Text;
+    PARENT_SPAN_ID = "linux.kernel_module.parent_span_id": Text;
     HELPER_PATH = "linux.kernel_module.helper.path": Text;
     HELPER_ARGUMENTS = "linux.kernel_module.helper.arguments": Texts;
     HELPER_EXIT_STATUS = "linux.kernel_module.helper.exit_status": Int;
     HELPER_PID = "linux.kernel_module.helper.pid": Int;
+    HELPER_OUTCOME = "linux.kernel_module.helper.outcome": Word(&[
+        "loaded", "failed", "nothing_found", "not_started", "unknown",
+    ]);
+    HELPER_UNEXPECTED = "linux.kernel_module.helper.unexpected": Texts;
     HELPER_WAITED_FOR = "linux.kernel_module.helper.waited_for": Bool;
     PROCESS_EXEC_ID = "linux.process.exec_id": Text;
     PROCESS_EXECUTABLE_DELETED = "linux.process.executable.deleted": Bool;
     PROCESS_ARGUMENTS_CUT = "linux.process.arguments_cut": Bool;
     PROCESS_ARGUMENTS_LENGTH = "linux.process.arguments_length": Int;
     PROCESS_GROUP_ID = "linux.process.group.id": Int;
+    PROCESS_GROUP_NAME = "linux.process.group.name": Text;
     PROCESS_REAL_GROUP_ID = "linux.process.real_group.id": Int;
+    PROCESS_REAL_GROUP_NAME = "linux.process.real_group.name": Text;
     PROCESS_LOGIN_USER_ID = "linux.process.login_user.id": Int;
     PROCESS_LOGIN_USER_NAME = "linux.process.login_user.name": Text;
     PROCESS_AUDIT_SESSION = "linux.process.audit_session.id": Int;
+    PROCESS_TTY = "linux.process.tty": Text;
     PROCESS_CAPABILITIES = "linux.process.capabilities.effective": Text;
     PROCESS_CGROUP_ID = "linux.process.cgroup.id": Int;
     PROCESS_CGROUP_PATH = "linux.process.cgroup.path": Text;
     PROCESS_NAMESPACE_USER = "linux.process.namespaces.user": Int;
+    PROCESS_NAMESPACE_USER_LEVEL = "linux.process.namespaces.user_level": Int;
     PROCESS_NAMESPACE_MOUNT = "linux.process.namespaces.mnt": Int;
     PROCESS_NAMESPACE_PID = "linux.process.namespaces.pid": Int;
     PROCESS_NAMESPACE_NET = "linux.process.namespaces.net": Int;
+    PROCESS_NAMESPACES_OF_HOST = "linux.process.namespaces.of_host": Texts;
     PROCESS_KERNEL_THREAD = "linux.process.kernel_thread": Bool;
     PARENT_EXEC_ID = "linux.process.parent.exec_id": Text;
     PARENT_EXECUTABLE_PATH = "linux.process.parent.executable.path": Text;

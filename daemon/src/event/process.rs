@@ -40,14 +40,22 @@ pub struct Process {
     pub effective_user: Option<Text>,
     /// Real group id.
     pub gid: u32,
+    /// Name of that group.
+    pub group: Option<Text>,
     /// Effective group id.
     pub egid: u32,
+    /// Name of that group.
+    pub effective_group: Option<Text>,
     /// The user that logged in; `None` where nobody did.
     pub login_uid: Option<u32>,
     /// Name of that user.
     pub login_user: Option<Text>,
     /// Audit session; `None` where there is none.
     pub audit_session: Option<u32>,
+    /// Process id of the session's leader; `None` where there is none.
+    pub session_leader: Option<u32>,
+    /// Name of the controlling terminal, cut after 16 bytes; `None` where there is none.
+    pub tty: Option<Text>,
     /// Effective capabilities, bit by number.
     pub capabilities: u64,
     /// Control group.
@@ -56,6 +64,8 @@ pub struct Process {
     pub place: Place,
     /// Inodes of the namespaces; `None` where the kernel does not say.
     pub namespaces: Namespaces,
+    /// Which of them are the host's: "user", "mnt", "pid", "net". `None` where it could not be found out.
+    pub host_namespaces: Option<Vec<&'static str>>,
     /// Process id inside its own PID namespace.
     pub namespace_pid: u32,
     /// A thread of the kernel.
@@ -89,6 +99,8 @@ pub struct Cgroup {
 pub struct Namespaces {
     /// User namespace.
     pub user: Option<u32>,
+    /// How deep that one is inside others; 0 is the initial one.
+    pub user_level: u32,
     /// Mount namespace.
     pub mount: Option<u32>,
     /// PID namespace.
@@ -110,6 +122,8 @@ pub struct Ancestor {
     pub comm: Text,
     /// Path of the executable, where user space could still find it.
     pub executable: Option<Text>,
+    /// Arguments, likewise.
+    pub arguments: Option<Arguments>,
 }
 
 impl Process {

@@ -155,7 +155,7 @@ fn every_name_in_the_code_is_in_the_registry_and_the_other_way_round() {
             "{name}: {code:?}, attributes.yaml says {registered:?}"
         );
     }
-    let registry: BTreeSet<_> = own.into_keys().collect();
+    let registry: BTreeSet<_> = own.into_keys().filter(|id| id != names::REQUESTER).collect();
     assert_eq!(code.difference(&registry).collect::<Vec<_>>(), Vec::<&String>::new(), "not in attributes.yaml");
     assert_eq!(registry.difference(&code).collect::<Vec<_>>(), Vec::<&String>::new(), "not in names.rs");
     let events: BTreeSet<_> = events().into_keys().collect();
@@ -172,7 +172,9 @@ fn every_event_has_what_the_registry_says_and_nothing_else() {
         let attributes = &registered[event_name];
         let mut here = BTreeSet::new();
         event.attributes(&mut |name, value| {
-            assert!(attributes.contains_key(name), "{event_name} has {name}, events.yaml does not say so");
+            // a template stands for all that its name begins
+            let registered = if name.starts_with(names::REQUESTER) { names::REQUESTER } else { name };
+            assert!(attributes.contains_key(registered), "{event_name} has {name}, events.yaml does not say so");
             assert!(
                 fits(type_of(name), &value),
                 "{event_name}: {name} = {value:?}, the registry says {:?}",
@@ -180,6 +182,9 @@ fn every_event_has_what_the_registry_says_and_nothing_else() {
             );
             assert!(here.insert(name.to_owned()), "{event_name} has {name} twice");
         });
+        if here.iter().any(|name| name.starts_with(names::REQUESTER)) {
+            here.insert(names::REQUESTER.to_owned());
+        }
         for (name, _) in attributes.iter().filter(|(_, required)| **required) {
             assert!(
                 here.contains(name),
@@ -193,6 +198,19 @@ fn every_event_has_what_the_registry_says_and_nothing_else() {
         let never: Vec<_> = attributes.difference(&emitted[event.as_str()]).collect();
         assert!(never.is_empty(), "events.yaml says that {event} has {never:?}; no sample has it");
     }
+}
+
+#[test]
+fn every_attribute_of_a_process_has_a_twin_of_the_requester() {
+    let event = samples::load();
+    let (mut of_process, mut of_requester) = (Vec::new(), Vec::new());
+    let prefix = format!("{}.", names::REQUESTER);
+    event.process_attributes(&mut |name, _| match name.strip_prefix(&prefix) {
+        Some(name) => of_requester.push(name),
+        None => of_process.push(name),
+    });
+    assert!(!of_process.is_empty());
+    assert_eq!(of_requester, of_process);
 }
 
 #[test]
@@ -211,7 +229,10 @@ fn every_attribute_is_explained() {
             "string[]" => example.as_array().is_some_and(|a| a.iter().all(serde_json::Value::is_string)),
             _ => false,
         };
-        assert!(name == "any" || !attribute.examples.is_empty(), "{id} has no example");
+        assert!(
+            ["any", "template[any]"].contains(&name.as_str()) || !attribute.examples.is_empty(),
+            "{id} has no example"
+        );
         assert!(attribute.examples.iter().all(fits), "{id}: an example is no {name}: {:?}", attribute.examples);
     }
 }
@@ -238,6 +259,11 @@ fn every_member_of_an_enumeration_is_a_value_that_the_code_has() {
         [File, Memory, Memfd, DeletedFile, ContainerFile]
     };
     assert_eq!(members(names::MODULE_SOURCE), sources.map(LoadSource::name));
+    let helper = {
+        use super::HelperOutcome::*;
+        [Loaded, Failed, NothingFound, NotStarted, Unknown]
+    };
+    assert_eq!(members(names::HELPER_OUTCOME), helper.map(super::HelperOutcome::name));
     let states = {
         use SignatureState::*;
         [Valid, Unsigned, UntrustedKey, Bad, Unsupported, NotChecked, Unknown]

@@ -17,6 +17,7 @@ pub(crate) fn process() -> Process {
         uid: 1000,
         comm: comm.into(),
         executable: executable.map(Text::from),
+        arguments: executable.map(|_| Arguments { list: vec!["-bash".into()], length: 9000, cut: true }),
     };
     let text = Text::from;
     let place = Place {
@@ -35,7 +36,7 @@ pub(crate) fn process() -> Process {
                 image_id: Some("sha256:0c2b".into()),
                 image_digests: vec!["docker.io/cilium/starwars@sha256:f92c".into()],
                 started: Some(1_700_000_000_000_000_000),
-                pid: Some(4100),
+                pid: Some(4150),
             },
         }),
         pod: Some(Pod {
@@ -66,23 +67,35 @@ pub(crate) fn process() -> Process {
         euid: 0,
         effective_user: Some("root".into()),
         gid: 1000,
+        group: Some("alice".into()),
         egid: 0,
+        effective_group: Some("wheel".into()),
         login_uid: Some(1000),
         login_user: Some("alice".into()),
         audit_session: Some(7),
+        session_leader: Some(4000),
+        tty: Some("pts0".into()),
         capabilities: 0x1ff_ffff_ffff,
         cgroup: Cgroup { id: 77, path: Some("/user.slice/user-1000.slice/session-7.scope".into()) },
         place,
         namespaces: Namespaces {
             user: Some(4_026_531_837),
+            user_level: 0,
             mount: Some(4_026_531_841),
             pid: Some(4_026_531_836),
             net: Some(4_026_531_840),
         },
+        host_namespaces: Some(vec!["user", "net"]),
         namespace_pid: 12,
         kernel_thread: true,
         ancestors: vec![ancestor(4000, "bash", Some("/usr/bin/bash")), ancestor(1, "systemd", None)],
     }
+}
+
+/// Another one, who made the kernel start it.
+fn requester() -> Process {
+    let id = ProcessId { pid: 4100, start: 80_000_000_000 };
+    Process { id, comm: "mount".into(), executable: Some("/usr/bin/mount".into()), ..process() }
 }
 
 /// An event with this in it, done by [`process`].
@@ -95,14 +108,24 @@ pub(crate) fn event(what: What) -> Event {
         },
         origin: origin(17),
         trace: Some(origin(12).trace_id()),
+        parent: Some(origin(13).span_id("linux.kernel_module.helper")),
         process: Some(Arc::new(process())),
+        requester: Some(Arc::new(requester())),
         what,
         missing: vec!["linux.process.parent.executable.path: the process had ended".to_owned()],
     }
 }
 
 fn bare(what: What) -> Event {
-    Event { trace: None, process: None, missing: vec![], origin: origin(18), ..event(what) }
+    Event {
+        trace: None,
+        parent: None,
+        process: None,
+        requester: None,
+        missing: vec![],
+        origin: origin(18),
+        ..event(what)
+    }
 }
 
 fn file() -> File {
@@ -273,6 +296,8 @@ pub(crate) fn all() -> Vec<Event> {
         task: Some(4300),
         waited_for: true,
         exit_status: Some(256),
+        outcome: HelperOutcome::NothingFound,
+        unexpected: vec!["/tmp/x belongs to user 1000".to_owned()],
         duration: Some(5),
     };
     let unload = Unload {

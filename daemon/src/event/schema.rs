@@ -2,6 +2,8 @@
 //!
 //! It says what config/registry/ and OpenTelemetry's registry say; tests hold the three together.
 
+use std::sync::LazyLock;
+
 use super::{Taints, names};
 
 /// The type of an attribute's value.
@@ -58,6 +60,7 @@ pub(super) const OPENTELEMETRY: &[(&str, Type)] = &[
     ("process.pid", Int),
     ("process.real_user.id", Int),
     ("process.real_user.name", Text),
+    ("process.session_leader.pid", Int),
     ("process.user.id", Int),
     ("process.user.name", Text),
     ("process.vpid", Int),
@@ -79,9 +82,51 @@ pub const OF_RESOURCE: &[&str] = &[
     "service.instance.id",
 ];
 
+/// What the names of those that tell of a process begin with.
+const OF_PROCESSES: [&str; 8] =
+    ["process.", "thread.", "linux.process.", "linux.container.", "container.", "k8s.", "kmodtrail.k8s.", "systemd."];
+
+/// An attribute of a process, and what it is called where it is the requester's.
+struct Twin {
+    of_process: &'static str,
+    of_requester: &'static str,
+    r#type: Type,
+}
+
+/// Every attribute of a process has one.
+static TWINS: LazyLock<Vec<Twin>> = LazyLock::new(|| {
+    let of_processes = names::ALL.iter().chain(OPENTELEMETRY).filter(|(name, _)| tells_of_a_process(name));
+    let mut twins: Vec<_> = of_processes
+        .map(|&(of_process, r#type)| {
+            let of_requester = format!("{}.{of_process}", names::REQUESTER).leak();
+            Twin { of_process, of_requester, r#type }
+        })
+        .collect();
+    twins.sort_unstable_by_key(|twin| twin.of_process);
+    twins
+});
+
+/// Whether the attribute of that name tells of a process.
+#[must_use]
+pub fn tells_of_a_process(name: &str) -> bool {
+    OF_PROCESSES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What an attribute of a process is called where it is the requester's: the same name below `linux.kernel_module.requester`.
+pub(super) fn of_requester(of_process: &str) -> Option<&'static str> {
+    let at = TWINS.binary_search_by_key(&of_process, |twin| twin.of_process).ok()?;
+    Some(TWINS[at].of_requester)
+}
+
+/// The attribute of that name, and the requester's of the same kind: who hides what a process is hides it of both.
+pub fn with_requester(name: &'static str) -> impl Iterator<Item = &'static str> {
+    std::iter::once(name).chain(of_requester(name))
+}
+
 /// Every attribute that a record can have, and its type.
 pub fn of_records() -> impl Iterator<Item = (&'static str, Type)> {
-    names::ALL.iter().chain(OPENTELEMETRY).copied()
+    let of_requesters = TWINS.iter().map(|twin| (twin.of_requester, twin.r#type));
+    names::ALL.iter().chain(OPENTELEMETRY).copied().chain(of_requesters)
 }
 
 /// The type of the attribute of records that has this name.

@@ -1,8 +1,8 @@
 //! The body of a log record: one English sentence that a person reads first.
 
 use super::{
-    Event, FileChange, HookState, Load, LoadSource, Outcome, Setting, SignatureState, Verdict, What,
-    attributes::errno_name,
+    Event, FileChange, HelperOutcome, HookState, Load, LoadSource, Outcome, Process, Setting, SignatureState, Verdict,
+    What, attributes::errno_name,
 };
 
 pub(super) fn of(event: &Event) -> String {
@@ -22,7 +22,12 @@ pub(super) fn of(event: &Event) -> String {
                 Some(status) if status & 0x7f != 0 => format!(", which was killed by signal {}", status & 0x7f),
                 Some(status) => format!(", which exited with {}", status >> 8),
             };
-            format!("the kernel ran {} {} for {who}{end}", h.path, arguments.join(" "))
+            let found = match h.outcome {
+                HelperOutcome::NothingFound => ": it found nothing to load",
+                HelperOutcome::Failed => ": it could load nothing",
+                HelperOutcome::Loaded | HelperOutcome::NotStarted | HelperOutcome::Unknown => "",
+            };
+            format!("the kernel ran {} {} for {who}{end}{found}", h.path, arguments.join(" "))
         }
         What::Read(r) => {
             let from = r.file.as_ref().map_or("memory", |f| f.path.as_str());
@@ -93,7 +98,14 @@ pub(super) fn of(event: &Event) -> String {
 }
 
 fn who(event: &Event) -> String {
-    let Some(p) = &event.process else { return "an unknown process".to_owned() };
+    let process = event.process.as_deref().map_or_else(|| "an unknown process".to_owned(), name);
+    match &event.requester {
+        Some(requester) => format!("{process} for {}", name(requester)),
+        None => process,
+    }
+}
+
+fn name(p: &Process) -> String {
     let user = match &p.effective_user {
         Some(name) => name.to_string(),
         None => format!("uid {}", p.euid),

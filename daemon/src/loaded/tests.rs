@@ -126,7 +126,9 @@ fn a_module_that_takes_itself_out_of_a_list_is_told_once_with_who_loaded_it() {
     kernel.proc(&[]);
     let findings = ticks(&mut loaded, 100..400);
     assert_eq!(hidden(&findings), [("evil", "records /sys/module".to_owned(), "/proc/modules".to_owned())]);
-    assert!(findings[0].process.is_some() && findings[0].trace == samples::load().trace);
+    let loader = &findings[0].loader;
+    assert_eq!(*loader, Loader::from(&samples::load()));
+    assert!(loader.process.is_some() && loader.requester.is_some() && loader.load.is_some());
     kernel.no_sysfs("evil");
     let findings = ticks(&mut loaded, 400..600);
     assert_eq!(hidden(&findings), [("evil", "records".to_owned(), "/proc/modules /sys/module".to_owned())]);

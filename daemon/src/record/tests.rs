@@ -71,7 +71,7 @@ fn every_event_is_written_as_opentelemetry_reads_it() {
         assert_eq!(record.severity_text, event.severity().text());
         assert_eq!(record.body, Some(expected_value(&(&event.sentence()).into())));
         assert_eq!(record.trace_id, event.trace.map(|t| t.bytes().to_vec()).unwrap_or_default());
-        assert!(record.span_id.is_empty());
+        assert_eq!(record.span_id, event.span_id().map(|s| s.bytes().to_vec()).unwrap_or_default());
         let mut attributes = vec![];
         event.attributes(&mut |name, value| attributes.push(expected(name, &value)));
         assert!(!attributes.is_empty());
@@ -88,6 +88,7 @@ fn what_is_read_in_place_is_what_opentelemetry_reads() {
         assert_eq!((here.time, here.observed), (there.time_unix_nano, there.observed_time_unix_nano));
         assert_eq!((i32::from(here.severity), here.severity_text), (there.severity_number, &*there.severity_text));
         assert_eq!((here.event_name, here.trace_id), (&*there.event_name, &*there.trace_id));
+        assert_eq!(here.span_id, there.span_id);
         assert_eq!(read_value(Value::String(here.body)), there.body.expect("it has a body"));
         let attributes: Vec<_> = here.attributes().map(|(name, value)| (name.to_owned(), read_value(value))).collect();
         let other: Vec<_> = there.attributes.into_iter().map(|a| (a.key, a.value.unwrap_or_default())).collect();

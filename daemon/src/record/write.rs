@@ -8,11 +8,15 @@ use crate::{
     resource::Resource,
 };
 
+/// A process, and the one behind it.
+type Last = [Option<Arc<Process>>; 2];
+
 /// Writes records, and remembers what the next one may have in common with the last.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// The last process and its attributes: the records of one attempt share it, and it is two thirds of each.
-    process: Option<(Arc<Process>, Vec<u8>)>,
+    /// The attributes of the last process and of the one behind it: the records of one attempt share them, and they are most of each.
+    last: Last,
+    attributes: Vec<u8>,
 }
 
 impl Writer {
@@ -28,22 +32,31 @@ impl Writer {
         if let Some(trace) = &event.trace {
             wire::put_bytes(out, log::TRACE_ID, trace.bytes());
         }
+        if let Some(span) = &event.span_id() {
+            wire::put_bytes(out, log::SPAN_ID, span.bytes());
+        }
         wire::put_message(out, log::BODY, |out| any_value(out, &Value::String(&event.sentence())));
         event.attributes_but_process(&mut |name, value| key_value(out, log::ATTRIBUTES, name, &value));
-        if let Some(process) = &event.process {
-            out.extend_from_slice(self.process_attributes(event, process));
+        if event.process.is_some() || event.requester.is_some() {
+            out.extend_from_slice(self.process_attributes(event));
         }
     }
 
-    fn process_attributes(&mut self, event: &Event, process: &Arc<Process>) -> &[u8] {
-        let (known, mut bytes) = self.process.take().unwrap_or_else(|| (Arc::clone(process), Vec::new()));
-        if bytes.is_empty() || !Arc::ptr_eq(&known, process) {
-            bytes.clear();
-            event.process_attributes(process, &mut |name, value| {
-                key_value(&mut bytes, number::log_record::ATTRIBUTES, name, &value);
+    fn process_attributes(&mut self, event: &Event) -> &[u8] {
+        let both = [&event.process, &event.requester];
+        let same = |(known, process): (&Option<Arc<Process>>, _)| match (known, process) {
+            (Some(known), Some(process)) => Arc::ptr_eq(known, process),
+            (None, None) => true,
+            _ => false,
+        };
+        if !self.last.iter().zip(both.map(Option::as_ref)).all(same) {
+            self.last = both.map(Clone::clone);
+            self.attributes.clear();
+            event.process_attributes(&mut |name, value| {
+                key_value(&mut self.attributes, number::log_record::ATTRIBUTES, name, &value);
             });
         }
-        &self.process.insert((Arc::clone(process), bytes)).1
+        &self.attributes
     }
 }
 

@@ -265,9 +265,18 @@ impl<W: Watch> Daemon<W> {
 
     /// Something that no record of the kernel says.
     fn say(&mut self, finding: impl Into<Finding>) {
-        let Finding { what, process, trace } = finding.into();
+        let Finding { what, loader } = finding.into();
         let (time, origin) = (self.watch.now(), self.watch.own_origin());
-        self.events.push(Event { time, origin, trace, process, what, missing: Vec::new() });
+        self.events.push(Event {
+            time,
+            origin,
+            trace: loader.trace,
+            parent: loader.load,
+            process: loader.process,
+            requester: loader.requester,
+            what,
+            missing: Vec::new(),
+        });
     }
 
     fn look_at_modules(&mut self) {

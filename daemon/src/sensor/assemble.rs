@@ -9,15 +9,16 @@ use std::{collections::HashMap, sync::Arc};
 use kmodtrail_abi::{Kind, section};
 
 use super::{
-    causes::HelperTasks,
+    causes::{Cause, Helpers},
     clock::Clock,
     fact::Fact,
     frame::{Context, Frame},
+    helper::{After, OpenHelper},
     identity,
     load::OpenLoad,
     unload::OpenUnload,
 };
-use crate::event::{Event, Helper, KernelTaints, Origin, Request, Taints, Text, Verdict, What};
+use crate::event::{Event, KernelTaints, Origin, Outcome, Request, Taints, Text, Verdict, What};
 
 /// How long an attempt may stay open before it is looked at, nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
@@ -26,13 +27,6 @@ const PATIENCE: u64 = 2_000_000_000;
 struct OpenRequest {
     frame: Frame,
     alias: Text,
-}
-
-#[derive(Debug)]
-struct OpenHelper {
-    frame: Frame,
-    helper: Helper,
-    info: u64,
 }
 
 /// What one thread is in the middle of.
@@ -56,14 +50,12 @@ impl Thread {
 pub(super) struct Assembler {
     context: Context,
     threads: HashMap<u32, Thread>,
-    /// subprocess_info -> thread whose request it is.
-    requesters: HashMap<u64, u32>,
-    helpers: HelperTasks,
+    helpers: Helpers,
 }
 
 impl Assembler {
     pub(super) fn new(context: Context) -> Self {
-        Self { context, threads: HashMap::new(), requesters: HashMap::new(), helpers: HelperTasks::default() }
+        Self { context, threads: HashMap::new(), helpers: Helpers::default() }
     }
 
     fn origin(&self, fact: &Fact<'_>) -> Origin {
@@ -79,10 +71,36 @@ impl Assembler {
     fn frame(&self, fact: &Fact<'_>, clock: Clock) -> Frame {
         let mut missing = Vec::new();
         let process = identity::process(fact, clock, &mut missing);
+        let cause = process.as_ref().and_then(|process| self.helpers.cause_of(process));
         if process.is_none() {
             missing.push("process: the record that began this was not seen".to_owned());
         }
-        Frame { origin: self.origin(fact), boot: fact.head.time, process: process.map(Arc::new), missing, trace: None }
+        if cause.as_ref().is_some_and(|cause| cause.requester.is_none()) {
+            missing.push("linux.kernel_module.requester: the record of the request was not seen".to_owned());
+        }
+        let origin = self.origin(fact);
+        Frame {
+            boot: fact.head.time,
+            process: process.map(Arc::new),
+            trace: cause.as_ref().map_or_else(|| origin.trace_id(), |cause| cause.trace),
+            parent: cause.as_ref().map(|cause| cause.helper),
+            origin,
+            cause,
+            missing,
+        }
+    }
+
+    /// The same, in the middle of what the thread does: a signature check can ask for a module.
+    fn frame_within(&self, thread: &Thread, fact: &Fact<'_>, clock: Clock) -> Frame {
+        let mut frame = self.frame(fact, clock);
+        if let Some(load) = &thread.load {
+            let around = load.frame().within(What::LOAD, self.origin(fact), fact.head.time);
+            if frame.process.is_none() {
+                return around;
+            }
+            (frame.trace, frame.parent) = (around.trace, around.parent);
+        }
+        frame
     }
 
     /// What of these taints no record has told. Callers of add_taint in its own file may have a copy of it inside, and records can be lost.
@@ -116,9 +134,8 @@ impl Assembler {
                 let load = thread.load.take();
                 let mut load = load.unwrap_or_else(|| self.open_load(fact, clock));
                 if fact.kind == Kind::LoadModule && load.is_anonymous() {
-                    let frame = self.frame(fact, clock);
-                    let cause = frame.process.as_ref().and_then(|p| self.helpers.cause_of(p));
-                    load.identify(frame, cause);
+                    load.identify(self.frame(fact, clock));
+                    self.count_began(&load);
                 }
                 load.take(fact, origin);
                 thread.load = Some(load);
@@ -141,8 +158,7 @@ impl Assembler {
             }
             Kind::ModuleRequest => {
                 end_request(&mut thread, Verdict::Unknown, clock, events);
-                let mut frame = self.frame(fact, clock);
-                frame.trace = Some(frame.origin.trace_id());
+                let frame = self.frame_within(&thread, fact, clock);
                 thread.request = Some(OpenRequest { frame, alias: fact.text(section::NAME).unwrap_or_default() });
             }
             Kind::ModuleRequestRefused => {
@@ -165,24 +181,35 @@ impl Assembler {
             return;
         }
         self.context.taints = Some(after);
-        let frame = match &thread.load {
-            Some(load) => load.frame().at(self.origin(fact), fact.head.time),
-            None => self.frame(fact, clock),
-        };
+        let frame = self.frame_within(thread, fact, clock);
         events.push(frame.event(clock, What::Taint(KernelTaints { before, after })));
     }
 
-    fn open_load(&self, fact: &Fact<'_>, clock: Clock) -> OpenLoad {
-        let mut frame = self.frame(fact, clock);
-        let cause = frame.process.as_ref().and_then(|p| self.helpers.cause_of(p));
-        frame.trace = Some(cause.as_ref().map_or_else(|| frame.origin.trace_id(), |c| c.trace));
-        OpenLoad::begin(frame, fact, cause.map(|c| c.alias), self.context.taints)
+    fn open_load(&mut self, fact: &Fact<'_>, clock: Clock) -> OpenLoad {
+        let load = OpenLoad::begin(self.frame(fact, clock), fact, self.context.taints);
+        self.count_began(&load);
+        load
     }
 
     fn end_load(&mut self, thread: &mut Thread, returned: Option<i32>, clock: Clock, events: &mut Vec<Event>) {
-        if let Some(load) = thread.load.take() {
-            load.end(returned, &self.context, clock, events);
+        let Some(load) = thread.load.take() else { return };
+        let cause = load.frame().cause.clone();
+        let outcome = load.end(returned, &self.context, clock, events);
+        if let Some(helper) = cause.and_then(|cause| self.helper_of(&cause)) {
+            helper.load_ended(outcome == Outcome::Success);
         }
+    }
+
+    fn count_began(&mut self, load: &OpenLoad) {
+        if let Some(helper) = load.frame().cause.clone().and_then(|cause| self.helper_of(&cause)) {
+            helper.load_began();
+        }
+    }
+
+    /// The helper that was started for this, where its requester still waits.
+    fn helper_of(&mut self, cause: &Cause) -> Option<&mut OpenHelper> {
+        let helper = self.threads.get_mut(&cause.thread)?.helper.as_mut()?;
+        (helper.span() == cause.helper).then_some(helper)
     }
 
     fn end_unload(&mut self, thread: &mut Thread, returned: Option<&Fact<'_>>, clock: Clock, events: &mut Vec<Event>) {
@@ -211,50 +238,33 @@ impl Assembler {
         let request = end_request(thread, Verdict::Allowed, clock, events);
         self.end_helper(thread, None, clock, events);
         let (frame, alias) = match request {
-            Some(r) => (r.frame.at(self.origin(fact), fact.head.time), Some(r.alias)),
-            None => (self.frame(fact, clock), None),
+            Some(r) => (r.frame.within(What::REQUEST, self.origin(fact), fact.head.time), Some(r.alias)),
+            None => (self.frame_within(thread, fact, clock), None),
         };
-        let arguments = fact.section(section::HELPER_ARGV).map_or(&[][..], |s| s.bytes);
-        let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments).split(|&b| b == 0).map(Text::from_bytes);
-        let info = fact.head.args[0];
-        self.requesters.insert(info, fact.head.tid);
-        thread.helper = Some(OpenHelper {
-            frame,
-            info,
-            helper: Helper {
-                path: fact.text(section::HELPER_PATH).unwrap_or_default(),
-                arguments: arguments.collect(),
-                alias,
-                task: None,
-                // UMH_NO_WAIT is 0, include/linux/umh.h
-                waited_for: fact.head.args[1] as u32 != 0,
-                exit_status: None,
-                duration: None,
-            },
-        });
+        let helper = OpenHelper::begin(frame, fact, alias);
+        self.helpers.announce(helper.info(), helper.cause(fact.head.tid));
+        thread.helper = Some(helper);
     }
 
     /// Runs in the task that becomes the helper; its requester's thread is another one.
     fn helper_task(&mut self, fact: &Fact<'_>) {
-        let requester = self.requesters.remove(&fact.head.args[0]);
-        let Some(open) = requester.and_then(|tid| self.threads.get_mut(&tid)?.helper.as_mut()) else { return };
-        open.helper.task = Some(fact.head.tgid);
-        if let (Some(trace), Some(alias)) = (open.frame.trace, &open.helper.alias) {
-            self.helpers.add(fact.head.tgid, fact.head.time, trace, alias.clone());
+        let cause = self.helpers.start(fact.head.args[0], fact.head.tgid, fact.head.time);
+        if let Some(helper) = cause.and_then(|cause| self.helper_of(&cause)) {
+            helper.runs_as(fact.head.tgid);
         }
     }
 
     fn end_helper(&mut self, thread: &mut Thread, returned: Option<&Fact<'_>>, clock: Clock, events: &mut Vec<Event>) {
-        let Some(mut open) = thread.helper.take() else { return };
-        self.requesters.remove(&open.info);
-        if let Some(fact) = returned {
-            open.helper.exit_status = Some(fact.returned());
-            open.helper.duration = Some(fact.head.time.saturating_sub(open.frame.boot));
-            open.frame.boot = fact.head.time;
-        } else {
-            open.frame.missing.push("linux.kernel_module.helper.exit_status: the return was not seen".to_owned());
+        let Some(helper) = thread.helper.take() else { return };
+        let returned = returned.map(|fact| (fact.returned(), fact.head.time));
+        let after = helper.after(returned.map(|(value, _)| value));
+        if after != After::WillRun {
+            self.helpers.withdraw(helper.info());
         }
-        events.push(open.frame.event(clock, What::Helper(open.helper)));
+        if let (After::Ended, Some(task)) = (after, helper.task()) {
+            self.helpers.ended(task);
+        }
+        events.push(helper.end(returned, clock));
     }
 
     /// Ends what has waited for long enough, where the thread is no longer in the call.
@@ -274,14 +284,13 @@ impl Assembler {
                 self.end_unload(thread, None, clock, events);
             }
             // its requester waits as long as the helper runs, in whatever call it made
-            let ended = |h: &OpenHelper| due(h.frame.boot) && !h.helper.task.is_some_and(super::threads::exists);
+            let ended = |h: &OpenHelper| due(h.began()) && !h.task().is_some_and(super::threads::exists);
             if thread.helper.as_ref().is_some_and(ended) {
                 self.end_helper(thread, None, clock, events);
             }
         }
         threads.retain(|_, thread| !thread.is_idle());
         self.threads = threads;
-        self.helpers.forget_before(clock.boot());
     }
 
     /// Ends everything: nobody will see the returns.

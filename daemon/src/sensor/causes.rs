@@ -1,50 +1,82 @@
-//! Which tasks the kernel has started to load a module, and for which request.
+//! Which tasks the kernel has started to load a module, and for whom.
+//!
+//! call_usermodehelper_exec runs in the requester's thread, call_usermodehelper_exec_async in the task that becomes the helper: both
+//! have the same `struct subprocess_info *`, which is used again once the helper runs.
 
-use std::collections::VecDeque;
+use std::{num::NonZeroUsize, sync::Arc};
 
-use crate::event::{Process, Text, TraceId};
+use lru::LruCache;
 
-/// A request whose helper is running, or was a moment ago.
-#[derive(Debug, Clone)]
+use crate::event::{Process, SpanId, Text, TraceId};
+
+/// What a helper was started for.
+#[derive(Debug)]
 pub(super) struct Cause {
-    /// Process id of the helper.
-    pid: u32,
-    /// When the task was about to become the helper, CLOCK_BOOTTIME.
-    boot: u64,
     /// The request's trace.
     pub(super) trace: TraceId,
-    /// What was asked for.
-    pub(super) alias: Text,
+    /// The helper's record.
+    pub(super) helper: SpanId,
+    /// The thread that asked.
+    pub(super) thread: u32,
+    /// What was asked for; `None`: the request was not seen.
+    pub(super) alias: Option<Text>,
+    /// The process behind it, which is no helper itself; `None`: the request was not seen.
+    pub(super) requester: Option<Arc<Process>>,
 }
 
-/// How long a helper may take to load what it was started for, nanoseconds.
-const REMEMBERED: u64 = 600_000_000_000;
-/// The kernel runs 50 at a time (MAX_KMOD_CONCURRENT); a flood must not fill our memory.
-const MAX: usize = 4096;
+#[derive(Debug)]
+struct Task {
+    /// When it was about to become the helper, CLOCK_BOOTTIME.
+    boot: u64,
+    cause: Arc<Cause>,
+}
 
-/// The newest last.
-#[derive(Debug, Default)]
-pub(super) struct HelperTasks(VecDeque<Cause>);
+/// The kernel runs 50 at a time (MAX_KMOD_CONCURRENT). What is left over is of requesters that did not wait for the end.
+const MAX: NonZeroUsize = NonZeroUsize::new(512).expect("it is not zero");
 
-impl HelperTasks {
-    pub(super) fn add(&mut self, pid: u32, boot: u64, trace: TraceId, alias: Text) {
-        if self.0.len() == MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(Cause { pid, boot, trace, alias });
+/// Helpers that are about to run, and those that run.
+#[derive(Debug)]
+pub(super) struct Helpers {
+    /// By `struct subprocess_info *`.
+    announced: LruCache<u64, Arc<Cause>>,
+    /// By process id: the last helper that had it.
+    tasks: LruCache<u32, Task>,
+}
+
+impl Default for Helpers {
+    fn default() -> Self {
+        Self { announced: LruCache::new(MAX), tasks: LruCache::new(MAX) }
+    }
+}
+
+impl Helpers {
+    /// A helper will be started; what was announced with this address before never was.
+    pub(super) fn announce(&mut self, info: u64, cause: Cause) {
+        self.announced.put(info, Arc::new(cause));
     }
 
-    /// The request that `process`, or one of its ancestors (an `install` line in modprobe.d runs a shell), was started for. The
-    /// task was there when it became the helper; a process that started later only has its pid.
-    pub(super) fn cause_of(&self, process: &Process) -> Option<Cause> {
-        let line = std::iter::once(process.id).chain(process.ancestors.iter().map(|a| a.id));
-        let mut line = line.map(|id| self.0.iter().rev().find(|c| c.pid == id.pid && id.start <= c.boot));
-        line.find_map(|c| c).cloned()
+    /// A task is about to become the helper.
+    pub(super) fn start(&mut self, info: u64, pid: u32, boot: u64) -> Option<Arc<Cause>> {
+        let cause = self.announced.pop(&info)?;
+        self.tasks.put(pid, Task { boot, cause: Arc::clone(&cause) });
+        Some(cause)
     }
 
-    pub(super) fn forget_before(&mut self, now: u64) {
-        while self.0.front().is_some_and(|c| now.saturating_sub(c.boot) > REMEMBERED) {
-            self.0.pop_front();
-        }
+    /// The kernel will start no helper with this address, or has done so.
+    pub(super) fn withdraw(&mut self, info: u64) {
+        self.announced.pop(&info);
+    }
+
+    /// The helper has ended: nothing that it started has it among its ancestors any more.
+    pub(super) fn ended(&mut self, pid: u32) {
+        self.tasks.pop(&pid);
+    }
+
+    /// What `process`, or one of its ancestors (an `install` line in modprobe.d runs a shell), was started for. The task was there when
+    /// it became the helper; a process that started later only has its pid.
+    pub(super) fn cause_of(&self, process: &Process) -> Option<Arc<Cause>> {
+        let mut line = std::iter::once(process.id).chain(process.ancestors.iter().map(|a| a.id));
+        line.find_map(|id| self.tasks.peek(&id.pid).filter(|task| id.start <= task.boot))
+            .map(|task| Arc::clone(&task.cause))
     }
 }

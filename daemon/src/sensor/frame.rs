@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{clock::Clock, policy::Policy};
-use crate::event::{Event, Origin, Process, Taints, TraceId, What};
+use super::{causes::Cause, clock::Clock, policy::Policy};
+use crate::event::{Event, Origin, Process, SpanId, Taints, TraceId, What};
 
 /// What the assembler must know of the sensor.
 #[derive(Debug, Clone)]
@@ -45,8 +45,11 @@ pub(super) struct Frame {
     pub(super) origin: Origin,
     pub(super) boot: u64,
     pub(super) process: Option<Arc<Process>>,
+    /// What the kernel started that process for, where it did.
+    pub(super) cause: Option<Arc<Cause>>,
     pub(super) missing: Vec<String>,
-    pub(super) trace: Option<TraceId>,
+    pub(super) trace: TraceId,
+    pub(super) parent: Option<SpanId>,
 }
 
 impl Frame {
@@ -54,8 +57,10 @@ impl Frame {
         Event {
             time: clock.timestamps(self.boot),
             origin: self.origin.clone(),
-            trace: self.trace,
+            trace: Some(self.trace),
+            parent: self.parent,
             process: self.process.clone(),
+            requester: self.cause.as_ref().and_then(|cause| cause.requester.clone()),
             what,
             missing: self.missing.clone(),
         }
@@ -64,5 +69,18 @@ impl Frame {
     /// The same who and why, at another moment.
     pub(super) fn at(&self, origin: Origin, boot: u64) -> Self {
         Self { origin, boot, ..self.clone() }
+    }
+
+    /// The same who and why, in the middle of the attempt whose record about `event_name` has this frame.
+    pub(super) fn within(&self, event_name: &str, origin: Origin, boot: u64) -> Self {
+        Self { parent: Some(self.origin.span_id(event_name)), ..self.at(origin, boot) }
+    }
+
+    /// The process behind it: not the helper that the kernel started for it.
+    pub(super) fn behind(&self) -> Option<Arc<Process>> {
+        match &self.cause {
+            Some(cause) => cause.requester.clone(),
+            None => self.process.clone(),
+        }
     }
 }

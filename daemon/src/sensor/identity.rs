@@ -15,7 +15,7 @@ const KERNEL_THREAD: u32 = 0x0020_0000;
 pub(super) fn process(fact: &Fact<'_>, clock: Clock, missing: &mut Vec<String>) -> Option<Process> {
     let identity = fact::identity(fact.identity?)?;
     let set = |id: u32| (id != u32::MAX).then_some(id);
-    let inode = |inode: u32| (inode != 0).then_some(inode);
+    let there = |number: u32| (number != 0).then_some(number);
     let mut process = Process {
         id: ProcessId { pid: fact.head.tgid, start: identity.start },
         started: clock.wall(identity.start),
@@ -30,19 +30,25 @@ pub(super) fn process(fact: &Fact<'_>, clock: Clock, missing: &mut Vec<String>) 
         euid: identity.euid,
         effective_user: None,
         gid: identity.gid,
+        group: None,
         egid: identity.egid,
+        effective_group: None,
         login_uid: set(identity.login_uid),
         login_user: None,
         audit_session: set(identity.audit_session),
+        session_leader: there(identity.session_leader),
+        tty: Some(until_nul(&identity.tty)).filter(|tty| !tty.is_empty()).map(Text::from_bytes),
         capabilities: identity.capabilities,
         cgroup: Cgroup { id: identity.cgroup_id, path: None },
         place: Place::default(),
         namespaces: Namespaces {
-            user: inode(identity.user_namespace),
-            mount: inode(identity.mount_namespace),
-            pid: inode(identity.pid_namespace),
-            net: inode(identity.net_namespace),
+            user: there(identity.user_namespace),
+            user_level: identity.user_namespace_level,
+            mount: there(identity.mount_namespace),
+            pid: there(identity.pid_namespace),
+            net: there(identity.net_namespace),
         },
+        host_namespaces: None,
         namespace_pid: identity.namespace_pid,
         kernel_thread: identity.task_flags & KERNEL_THREAD != 0,
         ancestors: fact::ancestors(&identity)
@@ -53,6 +59,7 @@ pub(super) fn process(fact: &Fact<'_>, clock: Clock, missing: &mut Vec<String>) 
                 uid: a.uid,
                 comm: Text::from_bytes(until_nul(&a.comm)),
                 executable: None,
+                arguments: None,
             })
             .collect(),
     };

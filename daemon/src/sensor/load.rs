@@ -4,7 +4,6 @@ use kmodtrail_abi::{Kind, head_flags, section};
 use nix::errno::Errno;
 
 use super::{
-    causes::Cause,
     clock::Clock,
     fact::Fact,
     frame::{Context, Frame},
@@ -29,7 +28,6 @@ pub(super) struct OpenLoad {
     compat: bool,
     flags: u32,
     may_load: bool,
-    alias: Option<Text>,
     file: Option<File>,
     /// The descriptor by which it was given.
     descriptor: Option<u32>,
@@ -53,7 +51,7 @@ pub(super) struct OpenLoad {
 }
 
 impl OpenLoad {
-    pub(super) fn begin(frame: Frame, fact: &Fact<'_>, alias: Option<Text>, taints_before: Option<Taints>) -> Self {
+    pub(super) fn begin(frame: Frame, fact: &Fact<'_>, taints_before: Option<Taints>) -> Self {
         let syscall = match fact.kind {
             Kind::FinitModule => Some(Syscall::FinitModule),
             Kind::InitModule => Some(Syscall::InitModule),
@@ -66,7 +64,6 @@ impl OpenLoad {
             flags: if syscall == Some(Syscall::FinitModule) { fact.head.args[1] as u32 } else { 0 },
             // without the beginning it is not known: only then "no" is said where there is a reason to
             may_load: syscall.is_none() || fact.has(head_flags::MAY_LOAD),
-            alias,
             file: fact.file(),
             descriptor: (syscall == Some(Syscall::FinitModule)).then_some(fact.head.args[0] as u32),
             file_address: if syscall == Some(Syscall::FinitModule) { fact.head.args[2] } else { 0 },
@@ -88,10 +85,6 @@ impl OpenLoad {
         }
     }
 
-    pub(super) fn frame(&self) -> &Frame {
-        &self.frame
-    }
-
     pub(super) fn began(&self) -> u64 {
         self.frame.boot
     }
@@ -102,16 +95,15 @@ impl OpenLoad {
     }
 
     /// Who it is, as load_module's record has it where no call is watched; the attempt keeps its beginning.
-    pub(super) fn identify(&mut self, frame: Frame, cause: Option<Cause>) {
-        if frame.process.is_none() {
-            return;
+    pub(super) fn identify(&mut self, frame: Frame) {
+        if frame.process.is_some() {
+            self.frame = Frame { origin: self.frame.origin.clone(), boot: self.frame.boot, ..frame };
         }
-        self.frame.process = frame.process;
-        self.frame.missing = frame.missing;
-        if let Some(cause) = cause {
-            self.frame.trace = Some(cause.trace);
-            self.alias = Some(cause.alias);
-        }
+    }
+
+    /// Who and when.
+    pub(super) const fn frame(&self) -> &Frame {
+        &self.frame
     }
 
     pub(super) fn ended_at(&mut self, boot: u64) {
@@ -189,7 +181,7 @@ impl OpenLoad {
                 compressed: self.is_compressed(),
                 verdict,
             };
-            events.push(self.frame.at(read.origin.clone(), read.boot).event(clock, What::Read(what)));
+            events.push(self.frame.within(What::LOAD, read.origin.clone(), read.boot).event(clock, What::Read(what)));
         }
         let seen = match (&self.verified, &self.module) {
             (Some(v), _) => Some((v.origin.clone(), v.boot)),
@@ -204,7 +196,7 @@ impl OpenLoad {
                 signature: self.signature(context),
                 errno: self.verified.as_ref().map(|v| -v.what as i32),
             };
-            events.push(self.frame.at(origin, boot).event(clock, What::Verify(what)));
+            events.push(self.frame.within(What::LOAD, origin, boot).event(clock, What::Verify(what)));
         }
     }
 
@@ -302,7 +294,14 @@ impl OpenLoad {
         }
     }
 
-    pub(super) fn end(mut self, returned: Option<i32>, context: &Context, clock: Clock, events: &mut Vec<Event>) {
+    /// Gives what became of it.
+    pub(super) fn end(
+        mut self,
+        returned: Option<i32>,
+        context: &Context,
+        clock: Clock,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
         if returned.is_none() {
             self.frame.missing.push("linux.kernel_module.errno: the return was not seen".to_owned());
         }
@@ -317,17 +316,18 @@ impl OpenLoad {
             (None, Some(_)) if context.sees_parameters => Some(Parameters { text: Text::default(), cut: false }),
             (None, _) => None,
         };
+        let outcome = self.outcome(returned, context);
         let load = Load {
             syscall: self.syscall,
             compat: self.compat,
             flags: LoadFlags(self.flags),
-            outcome: self.outcome(returned, context),
+            outcome,
             source,
             image_size: self.image_size,
             parameters,
             signature: self.signature(context),
             kernel_taints: self.taints_before.zip(context.taints).map(|(before, after)| KernelTaints { before, after }),
-            alias: self.alias.take(),
+            alias: self.frame.cause.as_ref().and_then(|cause| cause.alias.clone()),
             duration: self.end.map(|end| end.saturating_sub(self.frame.boot)),
             module: self.module.take().map(|m| m.what),
             file: self.file.take(),
@@ -337,5 +337,6 @@ impl OpenLoad {
         // the record's time is that of the outcome; its origin stays the beginning, which is there in every case
         let boot = self.end.unwrap_or(self.frame.boot);
         events.push(self.frame.at(self.frame.origin.clone(), boot).event(clock, What::Load(Box::new(load))));
+        outcome
     }
 }

@@ -24,7 +24,6 @@ impl OpenUnload {
                 .missing
                 .push("linux.kernel_module.name: not in the caller's memory when the call was made".to_owned());
         }
-        frame.trace = Some(frame.origin.trace_id());
         let flags = if is_call { fact.head.args[1] as u32 } else { 0 };
         Self { frame, name, flags, may_load: !is_call || fact.has(head_flags::MAY_LOAD), module: None }
     }

@@ -207,8 +207,14 @@ pub struct Identity {
     pub comm: [u8; 16],
     /// How many of `ancestors` are filled.
     pub ancestor_count: u32,
+    /// Process id of the session's leader, initial PID namespace; 0 where there is none.
+    pub session_leader: u32,
+    /// How deep the user namespace is inside others; 0 is the initial one.
+    pub user_namespace_level: u32,
     /// Zero.
     pub padding: u32,
+    /// Name of the controlling terminal ("pts0"), NUL-terminated or cut; empty where there is none.
+    pub tty: [u8; 16],
     /// Nearest first. Only the first `ancestor_count` are sent with meaning; the others are what an earlier record left there, and
     /// user space must not look at them.
     pub ancestors: [Ancestor; ANCESTORS],
@@ -287,7 +293,7 @@ pub struct CpuCounters {
 const _: () = {
     assert!(size_of::<Head>() == 80);
     assert!(size_of::<Ancestor>() == 32);
-    assert!(size_of::<Identity>() == 104 + 32 * ANCESTORS);
+    assert!(size_of::<Identity>() == 128 + 32 * ANCESTORS);
     assert!(size_of::<FileFacts>() == 40);
     assert!(size_of::<CpuCounters>() == 8 * (1 + KINDS));
     assert!(size_of::<Head>().is_multiple_of(8) && size_of::<Identity>().is_multiple_of(8));

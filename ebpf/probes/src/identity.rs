@@ -19,6 +19,9 @@ const CAP_SYS_MODULE: u64 = 1 << 16;
 /// Inode of the initial user namespace: PROC_USER_INIT_INO, include/linux/proc_ns.h.
 const INITIAL_USER_NAMESPACE: u32 = 0xefff_fffd;
 
+/// enum pid_type, include/linux/pid_types.h, Linux 4.19 and later.
+const PIDTYPE_SID: u32 = 3;
+
 /// The one element is [`identity`]. What a call's programs have in common is verified once, not once for each of them.
 #[map]
 static CONTINUE: ProgramArray = ProgramArray::with_max_entries(1, 0);
@@ -62,6 +65,7 @@ impl Record {
             let task = bpf::bpf_get_current_task();
             put(&raw mut (*who).task_flags, task, offset!(task_flags));
             audit(who, task);
+            session(who, get(task, offset!(task_signal)));
             let leader: u64 = get(task, offset!(task_leader));
             put(&raw mut (*who).start, leader, offset!(task_start));
             namespaces(who, task);
@@ -159,6 +163,23 @@ unsafe fn cred_and_comm(task: u64) -> (u64, [u8; 16]) {
     }
 }
 
+/// The session's leader and its terminal.
+#[inline(always)]
+unsafe fn session(who: *mut Identity, signal: u64) {
+    unsafe {
+        let pids = offset!(signal_pids);
+        if pids != ABSENT {
+            // numbers[0] is the one of the initial PID namespace, its first member the number
+            let leader: u64 = get(signal, pids + PIDTYPE_SID * 8);
+            put(&raw mut (*who).session_leader, leader, offset!(pid_numbers));
+        }
+        let tty: u64 = get(signal, offset!(signal_tty));
+        if tty != 0 {
+            put(&raw mut (*who).tty, tty, offset!(tty_name));
+        }
+    }
+}
+
 /// Login user and session: neighbours where the kernel has them.
 #[inline(always)]
 unsafe fn audit(who: *mut Identity, task: u64) {
@@ -185,8 +206,10 @@ unsafe fn credentials(who: *mut Identity, cred: u64) -> bool {
         (*who).egid = ids[5];
         let capabilities: u64 = get(cred, offset!(cred_capabilities));
         (*who).capabilities = capabilities;
-        let user: u32 = get(get(cred, offset!(cred_user_ns)), offset!(user_ns_inum));
+        let namespace: u64 = get(cred, offset!(cred_user_ns));
+        let user: u32 = get(namespace, offset!(user_ns_inum));
         (*who).user_namespace = user;
+        put(&raw mut (*who).user_namespace_level, namespace, offset!(user_ns_level));
         capabilities & CAP_SYS_MODULE != 0 && user == INITIAL_USER_NAMESPACE
     }
 }

@@ -66,6 +66,9 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
         .expect("process.executable.name", "actor")?
         .expect("linux.process.parent.executable.path", "/bin/busybox")?
         .expect("process.user.name", "root")?
+        .expect("linux.process.group.name", "root")?
+        .expect("linux.process.namespaces.of_host", vec!["user", "mnt", "pid", "net"])?
+        .expect("linux.process.namespaces.user_level", 0)?
         .expect_without("kmodtrail.enrichment.missing")?;
     told("became-another")?.expect("process.executable.path", "/actor")?;
     let thread = told("in-a-thread")?.expect("thread.name", "a-thread")?;
@@ -83,6 +86,7 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     ensure!(logged_in.integer("linux.process.audit_session.id")? > 0, "no session:\n{logged_in}");
     told("nobody")?
         .expect("process.user.id", 65534)?
+        .expect("linux.process.group.name", "nogroup")?
         .expect("linux.process.capabilities.effective", "0000000000000000")?;
     let deep = told("deep")?.get("linux.process.ancestors").and_then(|list| list.as_array()).map_or(0, Vec::len);
     ensure!(deep == 8, "{deep} ancestors, where there are more than 8");
@@ -103,6 +107,7 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     expect_result(record, &namespaced)?;
     expect_identity(record, &namespaced.more["process"])?;
     ensure!(namespaced.pid == 1 && record.integer("process.pid")? > 1, "not the pid outside:\n{record}");
+    record.expect("linux.process.namespaces.of_host", vec!["user"])?;
     record.expect("process.vpid", 1)?.expect("process.executable.path", "/actor")?;
     records.of(LOAD).count(11).map(drop)
 }

@@ -84,6 +84,11 @@ pub(super) fn expect_process(record: &Record, action: &Action) -> Result<()> {
     let Some(process) = action.more.get("process") else { return Ok(()) };
     record.expect("process.pid", action.pid)?.expect("thread.id", action.tid)?;
     expect_identity(record, process)?;
+    match process["session_leader"].as_i64() {
+        Some(0) => record.expect_without("process.session_leader.pid")?,
+        Some(leader) => record.expect("process.session_leader.pid", leader)?,
+        None => record, // without /proc the actor can't tell
+    };
     expect_ancestors(record, process)?;
     expect_paths(record, process)
 }

@@ -20,6 +20,8 @@ const ONLY: &str = "records";
 const USERS: &str =
     "root:x:0:0:root:/:/bin/sh\nalice:x:1000:1000:Alice:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
 
+const GROUPS: &str = "root:x:0:\nalice:x:1000:\nnogroup:x:65534:\n";
+
 /// See the module.
 pub(super) struct Watched<'a> {
     guest: fast::Guest<'a>,
@@ -38,7 +40,7 @@ struct Round {
 /// # Errors
 /// When the daemon does not build.
 pub(super) fn watched<'a>(trial: &Trial<'a>) -> Result<Watched<'a>> {
-    let guest = trial.fast().daemon()?.file("/etc/passwd", USERS);
+    let guest = trial.fast().daemon()?.file("/etc/passwd", USERS).file("/etc/group", GROUPS);
     Ok(Watched { guest, script: PRELUDE.to_owned(), rounds: Vec::new() })
 }
 

@@ -55,11 +55,12 @@ fn dropped(given: Vec<String>) -> Result<DropAttributes, String> {
     }
     let (globs, plain): (Vec<_>, Vec<_>) = given.into_iter().partition(|name| name.contains(['*', '?', '[', '{']));
     let known = |name: &String| of_record(name).map(|(name, _)| name).ok_or_else(|| unknown(name));
-    let mut names = plain.iter().map(known).collect::<Result<BTreeSet<_>, _>>()?;
+    let mut names = with_requesters(plain.iter().map(known))?;
     for glob in &globs {
         let matching = Globs::new(vec![glob.clone()])?;
         let before = names.len();
-        names.extend(schema::of_records().map(|(name, _)| name).filter(|name| matching.matches(name)));
+        let matching = schema::of_records().map(|(name, _)| name).filter(|name| matching.matches(name));
+        names.extend(matching.flat_map(schema::with_requester));
         if names.len() == before {
             return Err(format!("{glob:?} matches no attribute of records that is not there already"));
         }
@@ -75,7 +76,7 @@ pub(super) fn redact(mut table: Table<'_>) -> Redact {
     let [hash, mask] = ["hash", "mask"].map(|key| {
         let (place, there) = (table.place(key), table.peek(key).is_some());
         let given: Vec<String> = table.optional(key).unwrap_or_default();
-        let found = given.iter().map(|name| redactable(name)).collect::<Result<BTreeSet<_>, _>>();
+        let found = with_requesters(given.iter().map(|name| redactable(name)));
         if let Err(what) = &found {
             table.wrong(&place, key, what, "names of attributes of records that are strings or numbers");
         }
@@ -104,6 +105,15 @@ pub(super) fn redact(mut table: Table<'_>) -> Redact {
     }
     table.finish();
     Redact { hash, key, mask }
+}
+
+fn with_requesters(
+    names: impl Iterator<Item = Result<&'static str, String>>,
+) -> Result<BTreeSet<&'static str>, String> {
+    names.map(|name| name.map(schema::with_requester)).try_fold(BTreeSet::new(), |mut all, names| {
+        all.extend(names?);
+        Ok(all)
+    })
 }
 
 fn redactable(given: &str) -> Result<&'static str, String> {

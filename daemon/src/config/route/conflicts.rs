@@ -75,7 +75,7 @@ fn conflict(routing: Routing, earlier: &Route, later: &Route) -> Option<(&'stati
                 return Some(("severity", what, "the special route before the general one"));
             }
             let (Some(before), Some(after)) = (&earlier.redact, &later.redact) else { return None };
-            let both = before.hash.intersection(&after.mask).chain(before.mask.intersection(&after.hash)).next()?;
+            let both = before.hash.intersection(&after.mask).chain(before.mask.intersection(&after.hash)).max()?;
             let what = format!("the route {name:?} redacts {both} in another way for the same records and sink");
             Some(("redact", what, "the same in both, or in one of them only"))
         }

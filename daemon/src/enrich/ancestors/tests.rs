@@ -30,14 +30,14 @@ impl Proc {
 }
 
 fn ancestor(pid: u32, comm: &str, start: u64) -> Ancestor {
-    Ancestor { id: ProcessId { pid, start }, started: 0, uid: 0, comm: comm.into(), executable: None }
+    Ancestor { id: ProcessId { pid, start }, started: 0, uid: 0, comm: comm.into(), executable: None, arguments: None }
 }
 
 /// The ancestors' executables and what is said to be missing.
 fn found(ancestors: &mut Ancestors, of: &[Ancestor], now: u64) -> (Vec<Option<String>>, Vec<String>) {
     let mut process = Process { ancestors: of.to_vec(), ..samples::process() };
     let mut missing = vec![];
-    ancestors.add_executables(&mut process, now, &mut missing);
+    ancestors.add_programs(&mut process, now, &mut missing);
     (process.ancestors.iter().map(|a| a.executable.as_ref().map(ToString::to_string)).collect(), missing)
 }
 
@@ -126,4 +126,20 @@ fn the_real_proc_gives_this_test_itself() {
     me.comm = Text::from_bytes(&stat.comm);
     let exe = std::env::current_exe().expect("this test has an executable");
     assert_eq!(found(&mut ancestors, &[me], 0), (vec![Some(exe.display().to_string())], vec![]));
+}
+
+#[test]
+fn the_same_process_gives_the_beginning_of_its_arguments() {
+    let proc = Proc::new();
+    proc.process(10, "sh", 0, 500, Some("/bin/sh"));
+    let arguments = |cmdline: &[u8]| {
+        fs::write(proc.0.path().join("10/cmdline"), cmdline).expect("the test may write");
+        let mut process = Process { ancestors: vec![ancestor(10, "sh", 5_000_000_000)], ..samples::process() };
+        proc.ancestors().add_programs(&mut process, 0, &mut vec![]);
+        let found = process.ancestors.remove(0).arguments.expect("there is a command line");
+        (found.list.iter().map(ToString::to_string).collect::<Vec<_>>(), found.cut)
+    };
+    assert_eq!(arguments(b"sh\0-c\0modprobe xfs\0"), (vec!["sh".into(), "-c".into(), "modprobe xfs".into()], false));
+    let (cut, said) = arguments(&[b'x'; 600]);
+    assert_eq!((cut[0].len(), said), (512, true));
 }

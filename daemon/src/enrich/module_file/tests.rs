@@ -12,7 +12,7 @@ fn event(path: &Path) -> Event {
     let metadata = fs::metadata(path).expect("the file is there");
     let What::Load(load) = &mut event.what else { panic!("it is a load") };
     let file = load.file.as_mut().expect("it has one");
-    file.path = crate::event::Text::from_bytes(path.as_os_str().as_encoded_bytes());
+    file.path = Text::from_bytes(path.as_os_str().as_encoded_bytes());
     (file.path_cut, file.inode, file.size) = (false, metadata.ino(), metadata.size());
     // no device: as a file system without a disk
     file.device = (0, 1);
@@ -86,7 +86,7 @@ fn a_load_gets_the_hash_and_the_modinfo_of_its_file() {
     let contents = load(&event).contents.as_ref().expect("it was read");
     assert_eq!((contents.sha256.as_deref(), contents.compression), (Some(hex(&image).as_str()), None));
     let info = &contents.info;
-    let text = |text: &Option<crate::event::Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
+    let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
     assert_eq!(
         [&info.license, &info.author, &info.vermagic, &info.version, &info.srcversion].map(text),
         ["GPL", "Eve", "6.1.0 SMP ", "1.2", "ABC"]

@@ -75,21 +75,26 @@ fn what_is_redacted_is_nowhere_in_the_record() {
     let before = LogRecord::decode(&*written(&samples::load())).expect("we wrote it");
     assert_eq!(
         body(&before),
-        "insmod[4242] (kmod, root) loaded the module evil from /tmp/evil.ko, unsigned, taints OE"
+        "insmod[4242] (kmod, root) for mount[4100] (root) loaded the module evil from /tmp/evil.ko, unsigned, taints OE"
     );
     let record = changed(&config, &samples::load());
     // printf root | openssl dgst -sha256 -hmac Jefe
     let hash = "160a499b3e61e4772a8874ed075f1ae84e9c342ac24d75151e0bd3cd76e1b6fb";
     assert_eq!(attribute(&record, "process.user.name"), Some(&Any::StringValue(hash.to_owned())));
     let Some(Any::IntValue(pid)) = attribute(&record, "process.pid") else { panic!("{record:?}") };
+    // what is hidden of a process is hidden of the one behind it
+    let name = "linux.kernel_module.requester.process.pid";
+    let Some(Any::IntValue(requester)) = attribute(&record, name) else { panic!("{record:?}") };
     assert_eq!(
         body(&record),
-        format!("***[{pid}] (kmod, {hash}) loaded the module evil from ***, unsigned, taints OE")
+        format!(
+            "***[{pid}] (kmod, {hash}) for mount[{requester}] ({hash}) loaded the module evil from ***, unsigned, taints OE"
+        )
     );
     let Some(Any::ArrayValue(arguments)) = attribute(&record, "process.command_args") else { panic!("{record:?}") };
     assert_eq!(arguments.values.len(), 3);
     let text = format!("{record:?}");
-    for hidden in ["\"root\"", "/tmp/evil.ko", "IntValue(4242)", "/usr/bin/kmod"] {
+    for hidden in ["\"root\"", "/tmp/evil.ko", "IntValue(4242)", "IntValue(4100)", "/usr/bin/mount", "/usr/bin/kmod"] {
         assert!(!text.contains(hidden), "{hidden} is still in {text}");
     }
     // what an ancestor has by the same name is the same value

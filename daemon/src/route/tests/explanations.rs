@@ -34,6 +34,8 @@ fn an_explanation_says_which_route_takes_it_and_which_condition_of_the_others_fa
         Change::Dropped("kmodtrail.cpu".to_owned()),
         Change::Hashed("process.pid".to_owned()),
         Change::Masked("process.user.name".to_owned()),
+        Change::Hashed("linux.kernel_module.requester.process.pid".to_owned()),
+        Change::Masked("linux.kernel_module.requester.process.user.name".to_owned()),
     ];
     assert_eq!(a.changes, changes);
     assert_eq!(routes[0].why, Why::Takes);

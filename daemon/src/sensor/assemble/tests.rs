@@ -3,7 +3,7 @@
 use kmodtrail_abi::{ABI, FileFacts, Head, Identity, Kind, head_flags, section};
 
 use super::*;
-use crate::event::{LoadSource, Outcome, Refusal, SignatureState};
+use crate::event::{HelperOutcome, LoadSource, Outcome, Refusal, SignatureState};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -125,8 +125,7 @@ fn one_load_gives_read_verify_and_load_with_one_trace() {
     let mut story = signed_load(10, 100);
     story.push(record(Kind::SyscallReturn, 10, 107).returned(0, Kind::FinitModule));
     let events = tell(&mut assembler(), &story);
-    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(names, ["read", "verify", "load"]);
+    assert_eq!(names(&events), ["read", "verify", "load"]);
     assert!(events[0].trace.is_some() && events.iter().all(|e| e.trace == events[0].trace));
     let (event, load) = loads(&events)[0];
     assert_eq!(
@@ -292,15 +291,66 @@ fn an_init_function_that_fails_is_a_failure_of_a_known_module() {
     );
 }
 
-fn request(tid: u32, at: u64) -> Vec<Record> {
+/// A request for fs-xfs, and the program that the kernel is about to run for it.
+fn request_of(tid: u32, at: u64, info: u64, wait: u64) -> Vec<Record> {
     vec![
         record(Kind::ModuleRequest, tid, at).by(at - 9, &[(1, 1)]).section(section::NAME, 0, b"fs-xfs"),
         record(Kind::HelperExec, tid, at + 1)
-            .args([0x51b, 2, 0, 0])
+            .args([info, wait, 0, 0])
             .section(section::HELPER_PATH, 0, b"/sbin/modprobe")
             .section(section::HELPER_ARGV, 0, b"/sbin/modprobe\0-q\0--\0fs-xfs\0"),
-        record(Kind::HelperTask, 77, at + 5).args([0x51b, 0, 0, 0]),
     ]
+}
+
+fn task(info: u64, pid: u32, at: u64) -> Record {
+    record(Kind::HelperTask, pid, at).args([info, 0, 0, 0])
+}
+
+/// UMH_WAIT_PROC | UMH_KILLABLE
+const WAIT: u64 = 6;
+
+fn request(tid: u32, at: u64) -> Vec<Record> {
+    let mut story = request_of(tid, at, 0x51b, WAIT);
+    story.push(task(0x51b, 77, at + 5));
+    story
+}
+
+/// A load by a process that started then.
+fn load_by(pid: u32, start: u64, at: u64, ancestors: &[(u32, u64)]) -> Vec<Record> {
+    vec![
+        record(Kind::FinitModule, pid, at).by(start, ancestors).file("xfs.ko"),
+        record(Kind::SyscallReturn, pid, at + 1).returned(0, Kind::FinitModule),
+    ]
+}
+
+fn returned(tid: u32, at: u64, value: i32) -> Record {
+    record(Kind::HelperReturn, tid, at).returned(value, Kind::HelperExec)
+}
+
+fn helper(event: &Event) -> &crate::event::Helper {
+    let What::Helper(helper) = &event.what else { panic!("{event:?}") };
+    helper
+}
+
+fn helpers(events: &[Event]) -> Vec<&crate::event::Helper> {
+    events.iter().filter_map(|e| if let What::Helper(h) = &e.what { Some(h) } else { None }).collect()
+}
+
+/// Names of the events, in their order.
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect()
+}
+
+/// The only event of that name.
+fn only<'a>(events: &'a [Event], name: &str) -> &'a Event {
+    let mut found = events.iter().filter(|e| e.what.name().ends_with(name));
+    let (Some(event), None) = (found.next(), found.next()) else { panic!("not one {name}: {events:?}") };
+    event
+}
+
+/// Whose call it was, by process id.
+fn requester(event: &Event) -> Option<u32> {
+    event.requester.as_ref().map(|process| process.id.pid)
 }
 
 #[test]
@@ -310,15 +360,33 @@ fn what_the_helper_loads_belongs_to_the_request() {
     load[0] = record(Kind::FinitModule, 77, 200).by(104, &[(2, 1)]).file("xfs.ko");
     story.extend(load);
     story.push(record(Kind::SyscallReturn, 77, 210).returned(0, Kind::FinitModule));
-    story.push(record(Kind::HelperReturn, 20, 220).returned(0, Kind::HelperExec));
+    story.push(returned(20, 220, 0));
     let events = tell(&mut assembler(), &story);
-    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(names, ["request", "read", "verify", "load", "helper"]);
+    assert_eq!(names(&events), ["request", "read", "verify", "load", "helper"]);
     assert!(events.iter().all(|e| e.trace == events[0].trace && e.trace.is_some()), "{events:?}");
+    let [request, read, verify, load, run] = &events[..] else { panic!("{events:?}") };
+    assert_eq!([request.parent, run.parent], [None, request.span_id()]);
+    assert_eq!(load.parent, run.span_id());
+    assert_eq!([read.parent, verify.parent], [load.span_id(); 2]);
+    assert_eq!([request, run].map(requester), [None; 2], "they are the requester's own");
+    assert_eq!([read, verify, load].map(requester), [Some(20); 3]);
     assert_eq!(loads(&events)[0].1.alias.as_ref().map(Text::as_str), Some("fs-xfs"));
-    let What::Helper(helper) = &events[4].what else { panic!("{:?}", events[4]) };
+    let helper = helper(run);
     assert_eq!((helper.task, helper.exit_status, helper.duration), (Some(77), Some(0), Some(119)));
+    assert_eq!((helper.outcome, helper.waited_for), (HelperOutcome::Loaded, true));
     assert_eq!(helper.arguments.iter().map(Text::as_str).collect::<Vec<_>>(), ["/sbin/modprobe", "-q", "--", "fs-xfs"]);
+}
+
+#[test]
+fn dependencies_that_the_helper_loads_first_belong_to_the_request_each() {
+    let mut story = request(20, 100);
+    story.extend(load_by(77, 104, 200, &[]));
+    story.extend(load_by(77, 104, 210, &[]));
+    story.push(returned(20, 220, 0));
+    let events = tell(&mut assembler(), &story);
+    assert_eq!(names(&events), ["request", "load", "load", "helper"]);
+    assert_eq!([requester(&events[1]), requester(&events[2])], [Some(20); 2]);
+    assert_eq!([events[1].parent, events[2].parent], [events[3].span_id(); 2]);
 }
 
 #[test]
@@ -326,30 +394,170 @@ fn a_shell_that_the_helper_ran_belongs_to_it_and_a_later_process_of_the_same_num
     let cause = |start: u64, ancestors: &[(u32, u64)]| {
         let mut assembler = assembler();
         tell(&mut assembler, &request(20, 100));
-        let story = [
-            record(Kind::InitModule, 77, 300).by(start, ancestors),
-            record(Kind::SyscallReturn, 77, 301).returned(0, Kind::InitModule),
-        ];
-        loads(&tell(&mut assembler, &story))[0].1.alias.clone()
+        let events = tell(&mut assembler, &load_by(77, start, 300, ancestors));
+        (loads(&events)[0].1.alias.is_some(), requester(&events[0]))
     };
-    assert!(cause(104, &[]).is_some(), "the helper itself");
-    assert!(cause(250, &[(76, 240), (77, 104)]).is_some(), "its grandchild");
-    assert!(cause(250, &[]).is_none(), "its number, used again");
-    assert!(cause(250, &[(77, 240)]).is_none(), "a child of its number, used again");
+    assert_eq!(cause(104, &[]), (true, Some(20)), "the helper itself");
+    assert_eq!(cause(250, &[(76, 240), (77, 104)]), (true, Some(20)), "its grandchild");
+    assert_eq!(cause(250, &[]), (false, None), "its number, used again");
+    assert_eq!(cause(250, &[(77, 240)]), (false, None), "a child of its number, used again");
 }
 
 #[test]
-fn a_request_in_the_middle_of_a_load_keeps_both_apart() {
+fn two_requests_for_one_alias_at_once_have_each_their_own_requester() {
+    let mut story = request_of(20, 100, 0xa, WAIT);
+    story.extend(request_of(21, 110, 0xb, WAIT));
+    story.extend([task(0xb, 78, 120), task(0xa, 77, 121)]);
+    story.extend(load_by(77, 119, 130, &[]));
+    story.extend(load_by(78, 118, 140, &[]));
+    story.extend([returned(21, 150, 0), returned(20, 151, 0)]);
+    let events = tell(&mut assembler(), &story);
+    assert_eq!(names(&events), ["request", "request", "load", "load", "helper", "helper"]);
+    for (request, load, helper, pid) in
+        [(0, 2, 5, 20), (1, 3, 4, 21)].map(|(r, l, h, p)| (&events[r], &events[l], &events[h], p))
+    {
+        assert_eq!((requester(load), load.trace, load.parent), (Some(pid), request.trace, helper.span_id()));
+        assert_eq!((helper.trace, helper.parent), (request.trace, request.span_id()));
+    }
+    assert_ne!(events[0].trace, events[1].trace);
+}
+
+#[test]
+fn an_address_that_is_used_again_while_the_first_helper_runs_is_the_second_s() {
+    let mut story = request_of(20, 100, 0xa, WAIT);
+    story.push(task(0xa, 77, 101));
+    story.extend(request_of(21, 110, 0xa, WAIT));
+    story.push(task(0xa, 78, 120));
+    story.extend(load_by(77, 100, 130, &[]));
+    story.extend(load_by(78, 119, 140, &[]));
+    let events = tell(&mut assembler(), &story);
+    assert_eq!(loads(&events).iter().map(|(e, _)| requester(e)).collect::<Vec<_>>(), [Some(20), Some(21)]);
+}
+
+#[test]
+fn an_address_whose_request_is_over_is_nobody_s() {
+    let mut assembler = assembler();
+    let mut story = request_of(20, 100, 0xa, WAIT);
+    story.push(returned(20, 110, -12)); // no memory for the task
+    story.push(task(0xa, 78, 120));
+    story.extend(load_by(78, 119, 140, &[]));
+    let events = tell(&mut assembler, &story);
+    assert_eq!(names(&events), ["request", "helper", "load"]);
+    assert_eq!((helper(&events[1]).outcome, requester(&events[2])), (HelperOutcome::NotStarted, None));
+}
+
+#[test]
+fn a_helper_that_nobody_waits_for_loads_for_its_requester_all_the_same() {
+    // UMH_WAIT_EXEC returns when the program runs, UMH_NO_WAIT perhaps before its task is there
+    for (wait, order) in [(1, [0, 1]), (0, [1, 0]), (0, [0, 1])] {
+        let mut story = request_of(20, 100, 0xa, wait);
+        let mut two = [Some(task(0xa, 77, 110)), Some(returned(20, 110, 0))];
+        story.extend(order.map(|i| two[i].take().expect("each once")));
+        story.extend(load_by(77, 109, 130, &[]));
+        let events = tell(&mut assembler(), &story);
+        assert_eq!(names(&events), ["request", "helper", "load"]);
+        let (run, load) = (&events[1], &events[2]);
+        assert_eq!((requester(load), load.parent), (Some(20), run.span_id()), "{wait} {order:?}");
+        let told = helper(run);
+        assert_eq!((told.waited_for, told.exit_status, told.outcome), (false, None, HelperOutcome::Unknown));
+        assert!(run.missing.iter().any(|m| m.starts_with("linux.kernel_module.helper.exit_status: ")), "{run:?}");
+    }
+}
+
+#[test]
+fn a_requester_that_is_killed_while_it_waits_stays_the_requester() {
+    for order in [[0, 1], [1, 0]] {
+        let mut story = request_of(20, 100, 0xa, WAIT);
+        let mut two = [Some(task(0xa, 77, 110)), Some(returned(20, 110, -512))];
+        story.extend(order.map(|i| two[i].take().expect("each once")));
+        story.extend(load_by(77, 109, 130, &[]));
+        let events = tell(&mut assembler(), &story);
+        assert_eq!((requester(only(&events, "load")), helper(&events[1]).exit_status), (Some(20), None), "{order:?}");
+        assert!(
+            events[1].missing.iter().any(|m| m.ends_with("the requester was killed while it waited")),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn a_helper_that_is_killed_says_so_and_keeps_what_it_loaded() {
+    let mut story = request(20, 100);
+    story.extend(load_by(77, 104, 200, &[]));
+    story.push(returned(20, 210, 9));
+    let events = tell(&mut assembler(), &story);
+    let told = helper(&events[2]);
+    assert_eq!((told.exit_status, told.outcome), (Some(9), HelperOutcome::Loaded));
+}
+
+#[test]
+fn what_came_of_a_helper_is_told() {
+    let outcome = |story: Vec<Record>, value: i32| {
+        let mut story = story;
+        story.push(returned(20, 900, value));
+        helpers(&tell(&mut assembler(), &story))[0].outcome
+    };
+    let mut failed = request(20, 100);
+    failed.push(record(Kind::FinitModule, 77, 200).by(104, &[]));
+    let begun: Vec<_> =
+        failed.iter().map(|r| Record { identity: r.identity.clone(), sections: r.sections.clone(), ..*r }).collect();
+    failed.push(record(Kind::SyscallReturn, 77, 201).returned(-17, Kind::FinitModule));
+    assert_eq!(outcome(failed, 256), HelperOutcome::Failed);
+    assert_eq!(outcome(begun, 256), HelperOutcome::Unknown, "what became of its attempt was not seen");
+    assert_eq!(outcome(request(20, 100), 256), HelperOutcome::NothingFound);
+    assert_eq!(outcome(request(20, 100), 0), HelperOutcome::NothingFound, "it was there already");
+    assert_eq!(outcome(request(20, 100), -2), HelperOutcome::NotStarted);
+    assert_eq!(outcome(request(20, 100), 9), HelperOutcome::Failed, "it was killed");
+    assert_eq!(outcome(request_of(20, 100, 0xa, WAIT), 0), HelperOutcome::Unknown, "its task was not seen");
+}
+
+#[test]
+fn what_a_signature_check_asks_for_belongs_to_the_load_in_whose_middle_it_is() {
     let mut story = signed_load(10, 100);
     let rest = story.split_off(4);
     story.extend(request(10, 200));
-    story.push(record(Kind::HelperReturn, 10, 250).returned(256, Kind::HelperExec));
+    story.extend(load_by(77, 204, 230, &[]));
+    story.push(returned(10, 250, 0));
     story.extend(rest);
     story.push(record(Kind::SyscallReturn, 10, 260).returned(0, Kind::FinitModule));
     let events = tell(&mut assembler(), &story);
-    let names: Vec<_> = events.iter().map(|e| e.what.name().rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(names, ["request", "helper", "read", "verify", "load"]);
-    assert_ne!(events[0].trace, events[4].trace);
+    assert_eq!(names(&events), ["request", "load", "helper", "read", "verify", "load"]);
+    let [request, nested, run, read, _, outer] = &events[..] else { panic!("{events:?}") };
+    assert!(events.iter().all(|e| e.trace == outer.trace), "{events:?}");
+    assert_eq!([outer.parent, request.parent, run.parent], [None, outer.span_id(), request.span_id()]);
+    assert_eq!([nested.parent, read.parent], [run.span_id(), outer.span_id()]);
+    assert_eq!([nested, outer, request].map(requester), [Some(10), None, None]);
+}
+
+#[test]
+fn behind_a_helper_s_own_request_stands_who_made_the_kernel_start_the_helper() {
+    let mut story = request_of(5, 50, 0xa, WAIT);
+    story.push(task(0xa, 10, 55));
+    story.push(record(Kind::FinitModule, 10, 60).by(54, &[]));
+    let mut own = request(10, 200);
+    own[0] = record(Kind::ModuleRequest, 10, 200).by(54, &[]).section(section::NAME, 0, b"crypto-sha512");
+    story.extend(own);
+    story.extend(load_by(77, 204, 230, &[]));
+    let events = tell(&mut assembler(), &story);
+    let nested = only(&events, "load");
+    assert_eq!((requester(nested), nested.trace), (Some(5), events[0].trace));
+    assert_eq!(
+        events.iter().filter(|e| names(&[(*e).clone()]) == ["request"]).map(requester).collect::<Vec<_>>(),
+        [None, Some(5)]
+    );
+}
+
+#[test]
+fn a_helper_whose_request_was_not_seen_keeps_its_loads_together_and_says_what_is_missing() {
+    let mut story = request(20, 100);
+    story.remove(0);
+    story.extend(load_by(77, 104, 200, &[]));
+    story.push(returned(20, 220, 0));
+    let events = tell(&mut assembler(), &story);
+    assert_eq!(names(&events), ["load", "helper"]);
+    let [load, run] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((load.trace, load.parent, requester(load)), (run.trace, run.span_id(), None));
+    assert!(load.missing.iter().any(|m| m.starts_with("linux.kernel_module.requester: ")), "{load:?}");
 }
 
 #[test]

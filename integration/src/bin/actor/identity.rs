@@ -30,6 +30,7 @@ pub(crate) fn of_this_process() -> Value {
         "net_namespace": namespace("net"),
         "login_uid": number("loginuid"),
         "audit_session": number("sessionid"),
+        "session_leader": stat.as_ref().map(|s| s.session),
         "ancestors": ancestors(stat),
     })
 }
@@ -62,6 +63,7 @@ fn ancestors(stat: Option<Stat>) -> Vec<Value> {
 struct Stat {
     comm: Vec<u8>,
     parent: i32,
+    session: i32,
     start: u64,
 }
 
@@ -75,6 +77,7 @@ impl Stat {
         Some(Self {
             comm: bytes[open + 1..close].to_vec(),
             parent: field(4)?.parse().ok()?,
+            session: field(6)?.parse().ok()?,
             start: field(22)?.parse().ok()?,
         })
     }
