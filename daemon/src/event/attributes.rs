@@ -179,13 +179,14 @@ fn what(event: &Event, put: &mut Put<'_>) {
             errno(v.errno, put);
         }
         What::Load(l) => {
-            put.maybe(names::MODULE_NAME, l.module.as_ref().map(|m| &m.name));
+            put.maybe(names::MODULE_NAME, l.name());
             put.maybe(names::MODULE_ALIAS, l.alias.as_ref());
             put.set(names::MODULE_OUTCOME, l.outcome.name());
             if let super::Outcome::Refused(_, Some(refusal)) = l.outcome {
                 put.set(names::MODULE_REFUSAL, refusal.name());
             }
             errno(l.outcome.errno(), put);
+            put.when(names::MODULE_JOINED, l.joined);
             put.maybe(names::MODULE_SYSCALL, l.syscall.map(super::Syscall::name));
             put.when(names::MODULE_SYSCALL_COMPAT, l.compat);
             put.each(names::MODULE_FLAGS, &l.flags.names());

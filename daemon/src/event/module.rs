@@ -374,6 +374,8 @@ pub struct Load {
     pub image_size: Option<u64>,
     /// `None` where they were not seen: the attempt ended before.
     pub parameters: Option<Parameters>,
+    /// The same file was being loaded by another call: this one has waited for that, and has its result (Linux 6.5 and later).
+    pub joined: bool,
     /// What is known of the signature.
     pub signature: Signature,
     /// `None` where taints are not watched.
@@ -385,6 +387,13 @@ pub struct Load {
 }
 
 impl Load {
+    /// The module's name; what its file says where it never became one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Text> {
+        let of_file = || self.contents.as_ref().and_then(|contents| contents.info.name.as_ref());
+        self.module.as_ref().map(|module| &module.name).or_else(of_file)
+    }
+
     /// The module's name, else the file's.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {

@@ -25,6 +25,8 @@ pub struct ModuleFile {
 /// What a module says of itself: include/linux/moduleinfo.h. Nobody has checked that it is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Modinfo {
+    /// The name that it gives itself.
+    pub name: Option<Text>,
     /// MODULE_LICENSE.
     pub license: Option<Text>,
     /// The first MODULE_AUTHOR.

@@ -23,6 +23,7 @@ names! {
     ]);
     MODULE_ERRNO = "linux.kernel_module.errno": Int;
     MODULE_SYSCALL = "linux.kernel_module.syscall": Word(&["init_module", "finit_module", "delete_module"]);
+    MODULE_JOINED = "linux.kernel_module.joined": Bool;
     MODULE_SYSCALL_COMPAT = "linux.kernel_module.syscall.compat": Bool;
     MODULE_FLAGS = "linux.kernel_module.flags": Texts;
     MODULE_SOURCE = "linux.kernel_module.source": Word(&["file", "memory", "memfd", "deleted_file", "container_file"]);

@@ -159,6 +159,7 @@ fn contents() -> ModuleFile {
         compression: Some("xz"),
         modified: 1_600_000_000_000_000_000,
         info: Modinfo {
+            name: Some("evil".into()),
             license: Some("GPL".into()),
             author: Some("Eve".into()),
             vermagic: Some("6.1.0-42-amd64 SMP preempt mod_unload modversions ".into()),
@@ -205,6 +206,7 @@ pub(crate) fn load() -> Event {
         descriptor: Some(3),
         image_size: Some(123_456),
         parameters: Some(Parameters { text: "debug=1".into(), cut: true }),
+        joined: false,
         signature: Signature { state: SignatureState::Unsigned, enforced: Some(false), appended: Appended::Nothing },
         kernel_taints: Some(KernelTaints { before: Taints(0), after: Taints(12288) }),
         alias: Some("evil-alias".into()),
@@ -246,6 +248,7 @@ fn refused_load() -> Event {
         descriptor: None,
         image_size: None,
         parameters: None,
+        joined: true,
         signature: Signature::UNKNOWN,
         kernel_taints: None,
         alias: None,

@@ -232,6 +232,12 @@ impl OpenLoad {
         }
     }
 
+    /// Nothing was read, and the kernel says that it is done: idempotent_init_module, kernel/module/main.c.
+    fn joined(&self, returned: Option<i32>) -> bool {
+        let nothing_done = self.read.is_none() && !self.load_module && self.module.is_none();
+        returned == Some(0) && nothing_done && self.syscall == Some(Syscall::FinitModule)
+    }
+
     fn is_forced(&self) -> bool {
         // MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC: include/uapi/linux/module.h
         self.flags & 3 != 0
@@ -325,6 +331,7 @@ impl OpenLoad {
             source,
             image_size: self.image_size,
             parameters,
+            joined: self.joined(returned),
             signature: self.signature(context),
             kernel_taints: self.taints_before.zip(context.taints).map(|(before, after)| KernelTaints { before, after }),
             alias: self.frame.cause.as_ref().and_then(|cause| cause.alias.clone()),

@@ -27,6 +27,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         full: false,
         run: loads_compressed,
     },
+    Scenario { name: "loads_at_once", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: loads_at_once },
+    Scenario {
+        name: "loads_blacklisted",
+        guest: GuestKind::Fast,
+        kernels: Kernels::All,
+        full: false,
+        run: loads_blacklisted,
+    },
+    Scenario {
+        name: "loads_appraised",
+        guest: GuestKind::Fast,
+        kernels: Kernels::Only(&["6.1", "7"]),
+        full: false,
+        run: loads_appraised,
+    },
     Scenario {
         name: "loads_refused_by_policy",
         guest: GuestKind::Fast,
@@ -213,6 +228,67 @@ fn loads_refused_by_policy(trial: &Trial<'_>) -> Result<()> {
         .expect("file.path", "/fixtures/nosig.ko")?
         .expect("linux.kernel_module.signature.state", "unsigned")?;
     told.one("signed", "success")?.expect("linux.kernel_module.signature.state", "valid")?;
+    Ok(())
+}
+
+/// As many records as calls, whatever the kernel makes of several at once: before 6.5 one is done and the others find its name taken, from
+/// then on the others wait for it.
+fn loads_at_once(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(|guest| guest.processors(2))
+        .script(
+            "
+            named one finit /fixtures/hello.ko --params delay_ms=2000 & one=$!
+            named two finit /fixtures/hello.ko --params delay_ms=2000 & two=$!
+            named three finit /fixtures/hello.ko --params delay_ms=2000
+            wait $one $two
+            ",
+        )
+        .run()?;
+    let records = outcome.records()?;
+    let mut done = 0;
+    for label in ["one", "two", "three"] {
+        // errno, file and process are compared with what the caller has seen
+        let load = load_by(&records, &outcome.named(label)?)?;
+        load.expect("linux.kernel_module.name", "hello")?;
+        let joined = load.get("linux.kernel_module.joined").is_some();
+        let success = load.string("linux.kernel_module.outcome")? == "success";
+        done += usize::from(success && !joined);
+        ensure!(success || load.string("error.type")? == "EEXIST", "neither done nor the name taken:\n{load}");
+    }
+    ensure!(done == 1, "{done} calls have loaded it");
+    records.of(LOAD).count(3).map(drop)
+}
+
+/// Lockdown comes before the blacklist, and is told apart from it also where the kernel has no function of its own to watch (5.10).
+fn loads_blacklisted(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(|guest| guest.command_line("module_blacklist=dummy,hello lockdown=integrity"))
+        .script("named signed finit /fixtures/dummy.ko; named unsigned finit /fixtures/hello.ko")
+        .run()?;
+    let records = outcome.records()?;
+    let told = Told { outcome: &outcome, records: &records };
+    told.one("signed", "refused")?
+        .expect("linux.kernel_module.refusal", "blacklist")?
+        .expect("error.type", "EPERM")?
+        .expect("linux.kernel_module.name", "dummy")?
+        .expect("linux.kernel_module.signature.state", "valid")?;
+    told.one("unsigned", "refused")?.expect("linux.kernel_module.refusal", "lockdown")?;
+    Ok(())
+}
+
+/// IMA lets no file pass that has no signature in its extended attributes.
+fn loads_appraised(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(|guest| guest.command_line("ima_policy=secure_boot ima_appraise=enforce"))
+        .script("named signed finit /fixtures/dummy.ko")
+        .run()?;
+    let records = outcome.records()?;
+    let told = Told { outcome: &outcome, records: &records };
+    told.one("signed", "refused")?
+        .expect("linux.kernel_module.refusal", "security_module")?
+        .expect("error.type", "EACCES")?
+        .expect("linux.kernel_module.signature.state", "unknown")?;
     Ok(())
 }
 

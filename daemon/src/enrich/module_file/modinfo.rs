@@ -31,6 +31,7 @@ pub(super) fn read(image: &[u8]) -> Result<Modinfo, &'static str> {
         let text = || Some(Text::from_bytes(&value[..value.len().min(LONGEST_VALUE)]));
         // as the kernel's get_modinfo: the first one counts
         match key {
+            b"name" if info.name.is_none() => info.name = text(),
             b"license" if info.license.is_none() => info.license = text(),
             b"author" if info.author.is_none() => info.author = text(),
             b"vermagic" if info.vermagic.is_none() => info.vermagic = text(),

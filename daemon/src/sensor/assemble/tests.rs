@@ -230,6 +230,22 @@ fn what_the_kernel_did_with_the_signature_is_told_apart() {
 }
 
 #[test]
+fn a_call_that_waited_for_another_one_with_the_same_file_says_so() {
+    let call = |returned| {
+        let end = record(Kind::SyscallReturn, 10, 105).returned(returned, Kind::FinitModule);
+        let story = [record(Kind::FinitModule, 10, 100).by(95, &[]).file("dummy.ko"), end];
+        let events = tell(&mut assembler(), &story);
+        let load = loads(&events)[0].1;
+        (load.outcome, load.joined)
+    };
+    assert_eq!(call(0), (Outcome::Success, true));
+    assert_eq!(call(-17), (Outcome::Failure(Some(17)), false), "what it shares of a failure is not known");
+    let mut story = signed_load(10, 100);
+    story.push(record(Kind::SyscallReturn, 10, 107).returned(0, Kind::FinitModule));
+    assert!(!loads(&tell(&mut assembler(), &story))[0].1.joined);
+}
+
+#[test]
 fn where_the_kernel_checks_no_signatures_it_says_so() {
     let mut assembler =
         Assembler::new(Context { checks_signatures: false, sees_verification: false, ..Context::of_test() });
