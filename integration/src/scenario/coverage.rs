@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
-    told::{LOAD, UNLOAD, expect_process},
+    told::{LOAD, TAINT, UNLOAD, expect_process},
     watched::watched,
 };
 use crate::records::{Record, Records};
@@ -18,7 +18,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 /// What an operator reads in the coverage record and writes into `disabled_hooks`: a name that changes breaks configurations.
-const HOOKS: [&str; 28] = [
+const HOOKS: [&str; 29] = [
+    "add_taint",
     "delete_module",
     "delete_module.compat",
     "delete_module.compat.return",
@@ -72,7 +73,8 @@ fn coverage_and_fallbacks(trial: &Trial<'_>) -> Result<()> {
         .round("entries", ENTRIES, &acts("entries"))
         .round("returns", RETURNS, &acts("returns"))
         .round("init", r#"disabled_hooks = ["do_init_module"]"#, &acts("init"))
-        .round("verify", r#"disabled_hooks = ["verify_signature"]"#, &acts("verify"))
+        .round("verify", r#"disabled_hooks = ["verify_signature", "add_taint"]"#, &acts("verify"))
+        .round("image", r#"disabled_hooks = ["verify_signature", "load_module"]"#, &acts("image"))
         .run()?;
     let round = |name: &str| outcome.records_in(&format!("{name}.jsonl"));
 
@@ -139,12 +141,21 @@ fn coverage_and_fallbacks(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.version", "1.2.3")?
         .expect("linux.kernel_module.parameters", "x=3")?;
 
-    // Nobody watches mod_verify_sig: the module's flag is all there is, and what it does not say is not guessed.
+    // Nobody watches mod_verify_sig: that there is no signature shows the image, and without that the module's flag is all there is, and what
+    // it does not say is not guessed.
+    for (name, unsigned) in [("verify", "unsigned"), ("image", "unknown")] {
+        let round = round(name)?;
+        let [signed, foreign] = ["signed", "foreign"].map(|label| outcome.named(&format!("{name}-{label}")));
+        of_round(&round, signed?.pid)?.expect("linux.kernel_module.signature.state", "valid")?;
+        of_round(&round, foreign?.pid)?
+            .expect("linux.kernel_module.signature.state", unsigned)?
+            .expect("linux.kernel_module.signature.ok", false)?;
+    }
+    // Nor what taints the kernel.
     let verify = round("verify")?;
-    of_round(&verify, outcome.named("verify-signed")?.pid)?.expect("linux.kernel_module.signature.state", "valid")?;
+    verify.of(TAINT).none()?;
     of_round(&verify, outcome.named("verify-foreign")?.pid)?
-        .expect("linux.kernel_module.signature.state", "unknown")?
-        .expect("linux.kernel_module.signature.ok", false)?;
+        .expect_without("linux.kernel_module.kernel_taints.before")?;
     Ok(())
 }
 

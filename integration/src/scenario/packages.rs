@@ -26,6 +26,8 @@ fn packages(trial: &Trial<'_>) -> Result<()> {
             built=/var/lib/dkms/hello/1.2.3/$(uname -r)/x86_64/module
             mkdir -p $dkms $built
             cp /fixtures/hello.ko $built/; cp /fixtures/hello.ko $dkms/
+            mkdir -p /etc/kmodtrail/conf.d
+            printf '[enrich]\nwait = "5s"\n' > /etc/kmodtrail/conf.d/slow.toml
             systemctl start kmodtrail
             load() { insmod $1 && rmmod hello; }
             load /fixtures/hello.ko

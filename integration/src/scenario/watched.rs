@@ -95,7 +95,7 @@ impl<'a> Watched<'a> {
 
     fn configured(mut self, name: &str, sensor: &str, script: &str) -> Self {
         let configuration = format!(
-            "[spool]\npath = \"/spool/{name}\"\n[status]\nsocket = \"/tmp/status.sock\"\n[sensor]\n{sensor}\n[sinks.out]\ntype = \"file\"\npath = \"/out/{name}.jsonl\"\n\
+            "[spool]\npath = \"/spool/{name}\"\n[status]\nsocket = \"/tmp/status.sock\"\n[enrich]\nwait = \"5s\"\n[sensor]\n{sensor}\n[sinks.out]\ntype = \"file\"\npath = \"/out/{name}.jsonl\"\n\
              [[routes]]\nname = \"everything\"\nto = [\"out\"]\n"
         );
         self.guest = self.guest.file(&format!("/watch/{name}.toml"), configuration);

@@ -44,7 +44,7 @@ impl Files {
             None | Some(Runtime::Containerd) => self.containerd(id),
             Some(Runtime::Docker) => self.docker(id),
             Some(Runtime::Podman) => self.podman(id),
-            Some(Runtime::Nspawn) => self.nspawn(id),
+            Some(Runtime::Nspawn) => Ok(self.nspawn(id)),
             Some(Runtime::CriO | Runtime::Runc) => Err(NAMELESS),
         }
     }
@@ -103,9 +103,15 @@ impl Files {
         Err(why)
     }
 
-    /// What machined keeps of a machine: src/machine/machine.c, `machine_save`.
-    fn nspawn(&self, name: &str) -> Result<Found, &'static str> {
-        let bytes = read(&self.root.join("run/systemd/machines").join(name))?;
+    /// What machined keeps of a machine: src/machine/machine.c, `machine_save`. A machine's id is its name, also where there is no more of it.
+    fn nspawn(&self, name: &str) -> Found {
+        let bytes = match read(&self.root.join("run/systemd/machines").join(name)) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let details = Details { name: some(name), ..Details::default() };
+                return Found { details, pod: None, missing: vec![format!("linux.container.pid: {why}")] };
+            }
+        };
         let text = String::from_utf8_lossy(&bytes);
         let values: HashMap<_, _> = text.lines().filter_map(|line| line.split_once('=')).collect();
         let number = |key: &str| values.get(key).and_then(|value| value.parse::<u64>().ok());
@@ -115,7 +121,7 @@ impl Files {
             started: number("REALTIME").and_then(|microseconds| microseconds.checked_mul(1000)),
             ..Details::default()
         };
-        Ok(Found { details, ..Found::default() })
+        Found { details, ..Found::default() }
     }
 }
 

@@ -190,14 +190,15 @@ fn what_is_gone_is_still_known_by_its_id() {
     let mut containers = host.files();
     let all = |containers: &mut Containers, now| {
         let places = [in_pod(ID), place(ID, Some(Runtime::Docker)), place("debian", Some(Runtime::Nspawn))];
-        places.map(|place| details(add(containers, place, now).0).name)
+        places.map(|place| details(add(containers, place, now).0)).map(|details| (details.name, details.pid))
     };
     let before = all(&mut containers, NOW);
-    assert!(before.iter().all(Option::is_some), "{before:?}");
+    assert!(before.iter().all(|(name, _)| name.is_some()) && before[2].1 == Some(77), "{before:?}");
     fs::remove_dir_all(host.0.path().join("run")).expect("it is there");
     fs::remove_dir_all(host.0.path().join("var")).expect("it is there");
     let [pod, docker, _] = before;
-    assert_eq!(all(&mut containers, NOW + 100 * AGAIN), [pod, docker, None], "a name is no id");
+    let machine = (Some("debian".into()), None);
+    assert_eq!(all(&mut containers, NOW + 100 * AGAIN), [pod, docker, machine], "a name says nothing of the next one");
 }
 
 #[test]
