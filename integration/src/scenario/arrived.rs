@@ -148,8 +148,8 @@ impl<'a> Arrived<'a> {
 pub(super) fn settle(daemon: &mut Daemon, sinks: &mut [(&str, &mut Arrived<'_>)]) -> Result<Ledgers> {
     daemon.start(Play::QUIETLY)?;
     let ledgers = settle_running(daemon, sinks)?;
+    // what it says at its end may still be on its way, and is in the next start's ledger
     daemon.stop()?;
-    sinks.iter_mut().try_for_each(|(_, arrived)| arrived.look().map(drop))?;
     Ok(ledgers)
 }
 

@@ -239,9 +239,9 @@ fn loads_at_once(trial: &Trial<'_>) -> Result<()> {
         .guest(|guest| guest.processors(4))
         .script(
             "
-            named one finit /fixtures/hello.ko --params delay_ms=2000 & one=$!
-            named two finit /fixtures/hello.ko --params delay_ms=2000 & two=$!
-            named three finit /fixtures/hello.ko --params delay_ms=2000
+            named one finit /fixtures/hello.ko --params delay_ms=1000 & one=$!
+            named two finit /fixtures/hello.ko --params delay_ms=1000 & two=$!
+            named three finit /fixtures/hello.ko --params delay_ms=1000
             wait $one $two
             ",
         )
