@@ -33,6 +33,8 @@ struct OpenRequest {
 #[derive(Debug, Default)]
 struct Thread {
     tgid: u32,
+    /// It was in none of these calls when it was looked at; what it did last may still be in the rings.
+    left: bool,
     load: Option<OpenLoad>,
     unload: Option<OpenUnload>,
     request: Option<OpenRequest>,
@@ -116,6 +118,7 @@ impl Assembler {
         let tid = fact.head.tid;
         let mut thread = self.threads.remove(&tid).unwrap_or_default();
         thread.tgid = fact.head.tgid;
+        thread.left = false;
         match fact.kind {
             Kind::FinitModule | Kind::InitModule => {
                 self.end_load(&mut thread, None, clock, events);
@@ -279,7 +282,10 @@ impl Assembler {
                 load.tell_evidence(None, &self.context, clock, events);
             }
             let waiting = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
-            if waiting.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid) {
+            if waiting.into_iter().flatten().any(due)
+                && !super::threads::is_in_call(thread.tgid, tid)
+                && std::mem::replace(&mut thread.left, true)
+            {
                 self.end_load(thread, None, clock, events);
                 self.end_unload(thread, None, clock, events);
             }
