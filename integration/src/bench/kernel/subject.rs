@@ -33,10 +33,12 @@ impl Subject {
         }
     }
 
-    /// Megabytes of memory that its guest needs; of bpftrace's 200 MB of libraries there are two copies for a moment.
+    /// Megabytes of memory that its guest needs; kmodtrail writes some 200 MB about the flood, and of bpftrace's 200 MB of libraries there are two
+    /// copies for a moment.
     pub(super) const fn memory(self) -> u32 {
         match self {
-            Self::Kmodtrail | Self::Auditd => 512,
+            Self::Auditd => 512,
+            Self::Kmodtrail => 1024,
             Self::Bpftrace => 1536,
         }
     }
