@@ -73,6 +73,9 @@ fn changes_sinks_and_routes(host: &Host<'_>) -> Result<()> {
     let (mut out, mut far) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_server(&stays));
     daemon.stop()?;
     settle(&mut daemon, &mut [("out", &mut out), ("stays", &mut far)])?;
+    // the others, too, are looked at after the daemon's end
+    out.look()?;
+    far.look()?;
     let (mut came, mut went) = (Arrived::at_server(&comes), Arrived::at_server(&goes));
     for (name, arrived) in [("out", &out), ("stays", &far), ("comes", came.look()?), ("goes", went.look()?)] {
         ensure!(arrived.ids().is_subset(&out.ids()), "{name} has what the file has not");
