@@ -5,12 +5,12 @@
 
 mod ancestors;
 mod containers;
-mod helper;
 mod module_file;
 mod namespaces;
 mod place;
 mod signature;
 mod userdb;
+mod usermode_helper;
 mod users;
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
@@ -20,16 +20,17 @@ use lru::LruCache;
 use self::{
     ancestors::Ancestors,
     containers::Containers,
-    helper::Helpers,
     module_file::ModuleFiles,
     namespaces::HostNamespaces,
     signature::Signatures,
     userdb::{Id, UserDb},
+    usermode_helper::Helpers,
     users::Names,
 };
 use crate::{
     config,
     event::{Event, Process, Text, What, names::REQUESTER},
+    host::Host,
 };
 
 /// Everything that is looked up, and what is remembered of it.
@@ -70,6 +71,7 @@ impl Enrich {
     /// Asks nobody yet.
     #[must_use]
     pub fn new(config: &config::Enrich) -> Self {
+        let host = Host::find();
         Self {
             users: Names::of_users("/etc/passwd"),
             groups: Names::of_groups("/etc/group"),
@@ -79,8 +81,8 @@ impl Enrich {
             ancestors: Ancestors::new("/proc"),
             containers: Containers::new(config),
             signatures: Signatures::default(),
-            module_files: ModuleFiles::new(config.wait),
-            helpers: Helpers::default(),
+            module_files: ModuleFiles::new(host.clone(), config.wait),
+            helpers: Helpers::of(&host),
             done: LruCache::new(MOST),
         }
     }

@@ -12,7 +12,6 @@ mod counters;
 mod error;
 mod fact;
 mod frame;
-mod helper;
 mod hooks;
 mod identity;
 mod layout;
@@ -23,6 +22,7 @@ mod programs;
 mod stream;
 mod threads;
 mod unload;
+mod usermode_helper;
 
 use std::{
     io,

@@ -45,14 +45,22 @@ struct Value {
     last: Option<Vec<u8>>,
 }
 
+/// A folder of the host's.
+#[derive(Debug, Clone)]
+struct Folder {
+    /// Its path.
+    path: PathBuf,
+    /// Where that is to be found.
+    place: PathBuf,
+}
+
 /// All that is watched.
 #[derive(Debug)]
 pub struct Settings {
     values: Vec<Value>,
     inotify: Option<Inotify>,
-    watched: HashMap<WatchDescriptor, PathBuf>,
-    /// Folders that are not there, and where they would be.
-    absent: Vec<(PathBuf, PathBuf)>,
+    watched: HashMap<WatchDescriptor, Folder>,
+    absent: Vec<Folder>,
     calls: u32,
 }
 
@@ -61,10 +69,11 @@ impl Settings {
     #[must_use]
     pub fn new(paths: &[PathBuf]) -> Self {
         let host = Host::find();
-        Self::with(paths, FOLDERS.map(|folder| (PathBuf::from(folder), host.path(Path::new(folder)))).to_vec())
+        let folder = |path| Folder { path: PathBuf::from(path), place: host.path(Path::new(path)) };
+        Self::with(paths, FOLDERS.map(folder).to_vec())
     }
 
-    fn with(paths: &[PathBuf], folders: Vec<(PathBuf, PathBuf)>) -> Self {
+    fn with(paths: &[PathBuf], folders: Vec<Folder>) -> Self {
         let value = |path: &PathBuf| {
             let file = File::open(path).ok();
             Value { last: file.as_ref().and_then(read), file, path: path.clone() }
@@ -93,7 +102,7 @@ impl Settings {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        self.absent.retain(|(folder, place)| match inotify.add_watch(place, changes) {
+        self.absent.retain(|folder| match inotify.add_watch(&folder.place, changes) {
             Ok(descriptor) => {
                 // two of them may be one folder: /lib is mostly a link
                 self.watched.entry(descriptor).or_insert_with(|| folder.clone());
@@ -135,12 +144,10 @@ impl Settings {
         }
         if mask.contains(AddWatchFlags::IN_IGNORED) {
             // the folder is gone; it may come back
-            let folder = self.watched.remove(&folder)?;
-            let place = Host::find().path(&folder);
-            self.absent.push((folder, place));
+            self.absent.push(self.watched.remove(&folder)?);
             return None;
         }
-        let path = self.watched.get(&folder)?.join(name?);
+        let path = self.watched.get(&folder)?.path.join(name?);
         let change = match mask {
             mask if mask.contains(AddWatchFlags::IN_CREATE) => FileChange::Created,
             mask if mask.contains(AddWatchFlags::IN_CLOSE_WRITE) => FileChange::Written,
@@ -219,7 +226,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder for the test");
         let (there, later) = (root.path().join("there"), root.path().join("later"));
         fs::create_dir(&there).expect("the test may write");
-        let folders = vec![("/etc/modprobe.d".into(), there.clone()), ("/etc/modules-load.d".into(), later.clone())];
+        let folder = |path: &str, place: &Path| Folder { path: path.into(), place: place.to_owned() };
+        let folders = vec![folder("/etc/modprobe.d", &there), folder("/etc/modules-load.d", &later)];
         let mut watched = Settings::with(&[], folders);
         fs::write(there.join("a.conf"), "install usb-storage /bin/false\n").expect("the test may write");
         fs::rename(there.join("a.conf"), there.join("b.conf")).expect("the test may rename");
@@ -242,5 +250,15 @@ mod tests {
         fs::write(later.join("c.conf"), "dummy\n").expect("the test may write");
         let told = settings(&mut watched);
         assert_eq!(told.last(), Some(&file("/etc/modules-load.d/c.conf", FileChange::Written)), "{told:?}");
+        // it goes, and comes again
+        fs::remove_dir_all(&later).expect("the test may delete");
+        settings(&mut watched);
+        fs::create_dir(&later).expect("the test may write");
+        for _ in 0..RETRY {
+            settings(&mut watched);
+        }
+        fs::write(later.join("d.conf"), "dummy\n").expect("the test may write");
+        let told = settings(&mut watched);
+        assert_eq!(told.last(), Some(&file("/etc/modules-load.d/d.conf", FileChange::Written)), "{told:?}");
     }
 }

@@ -62,8 +62,7 @@ pub(super) struct ModuleFiles {
 
 impl ModuleFiles {
     /// `wait`: how long the events of one batch wait for it altogether.
-    pub(super) fn new(wait: Duration) -> Self {
-        let host = Host::find();
+    pub(super) fn new(host: Host, wait: Duration) -> Self {
         let mut packages = Packages::of(&host);
         // one at a time: who waits is one
         let (tasks, todo) = mpsc::sync_channel::<Task>(1);

@@ -13,10 +13,10 @@ use super::{
     clock::Clock,
     fact::Fact,
     frame::{Context, Frame},
-    helper::{After, OpenHelper},
     identity,
     load::OpenLoad,
     unload::OpenUnload,
+    usermode_helper::{After, OpenHelper},
 };
 use crate::event::{Event, KernelTaints, Origin, Outcome, Request, Taints, Text, Verdict, What};
 

@@ -20,7 +20,7 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn of_running_kernel() -> Self {
-        Self::at("/sys/module/module/parameters/sig_enforce", "/sys/kernel/security/lockdown")
+        Self::at("/sys/module/module/parameters/sig_enforce", LOCKDOWN)
     }
 
     fn at(sig_enforce: impl AsRef<Path>, lockdown: impl AsRef<Path>) -> Self {
@@ -45,12 +45,20 @@ impl Policy {
         if enforced { Some(true) } else { sig_enforce }
     }
 
-    /// Lockdown's mode stands in brackets: security/lockdown/lockdown.c.
+    /// Of either mode.
     pub(super) fn is_locked_down(&self) -> bool {
         let modes = self.lockdown.as_ref().and_then(first_bytes);
         modes
             .is_some_and(|modes| [&b"[integrity]"[..], b"[confidentiality]"].iter().any(|&mode| contains(&modes, mode)))
     }
+}
+
+/// Lockdown's mode stands in brackets: security/lockdown/lockdown.c.
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Lockdown is in the mode in which no eBPF program may read the kernel's memory.
+pub(super) fn lockdown_is_confidentiality() -> bool {
+    std::fs::read_to_string(LOCKDOWN).is_ok_and(|modes| modes.contains("[confidentiality]"))
 }
 
 fn contains(bytes: &[u8], what: &[u8]) -> bool {

@@ -17,6 +17,7 @@ use super::{
     counters::Counters,
     hooks::{ESSENTIAL, HOOKS, Hook, IDENTITY, INSTEAD_OF_LOAD_MODULE_RETURN, LIVE_WITH_FACTS, Otherwise},
     layout::Layout,
+    policy::lockdown_is_confidentiality,
 };
 use crate::event::{Coverage, HookState, HookStatus};
 
@@ -229,11 +230,6 @@ fn errno_of(error: &EbpfError) -> Option<i32> {
         _ => return None,
     };
     io_error.raw_os_error()
-}
-
-/// Lockdown's mode stands in brackets: security/lockdown/lockdown.c.
-fn lockdown_is_confidentiality() -> bool {
-    std::fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
 }
 
 fn paranoid() -> String {

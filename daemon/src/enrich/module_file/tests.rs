@@ -71,7 +71,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn files() -> ModuleFiles {
-    ModuleFiles::new(Duration::from_secs(60))
+    ModuleFiles::new(Host::find(), Duration::from_secs(60))
 }
 
 #[test]

@@ -22,7 +22,10 @@ use nix::{
     sys::stat::{FileStat, Mode, fstat},
 };
 
-use crate::event::{Helper, Text};
+use crate::{
+    event::{Helper, Text},
+    host::Host,
+};
 
 /// What a distribution's package installs: one file where /usr is merged.
 const USUAL: [&str; 2] = ["/sbin/modprobe", "/usr/sbin/modprobe"];
@@ -36,7 +39,7 @@ const FRESH: u64 = 1_000_000_000;
 pub(super) struct Helpers {
     /// CONFIG_MODPROBE_PATH.
     built_with: String,
-    /// Where the kernel's path begins: that of the first process. The daemon's own root may be another.
+    /// Where the kernel's path begins.
     root: PathBuf,
     known: LruCache<Text, Known>,
 }
@@ -49,24 +52,16 @@ struct Known {
     missing: Option<String>,
 }
 
-impl Default for Helpers {
-    fn default() -> Self {
+impl Helpers {
+    pub(super) fn of(host: &Host) -> Self {
         let release = nix::sys::utsname::uname().map(|u| u.release().to_os_string()).unwrap_or_default();
         let release = release.to_string_lossy();
         let files = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
-        let built_with =
-            files.iter().filter_map(|file| fs::read_to_string(file).ok()).find_map(|text| configured(&text));
-        Self::new(built_with.unwrap_or_else(|| USUAL[0].to_owned()), "/proc/1/root")
+        let texts = files.iter().filter_map(|file| fs::read_to_string(host.path(Path::new(file))).ok());
+        let built_with = texts.into_iter().find_map(|text| configured(&text));
+        Self::new(built_with.unwrap_or_else(|| USUAL[0].to_owned()), host.path(Path::new("/")))
     }
-}
 
-/// CONFIG_MODPROBE_PATH: init/Kconfig, Linux 5.14 and later.
-fn configured(text: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.strip_prefix("CONFIG_MODPROBE_PATH="))?;
-    Some(value.trim().trim_matches('"').to_owned())
-}
-
-impl Helpers {
     fn new(built_with: String, root: impl Into<PathBuf>) -> Self {
         Self { built_with, root: root.into(), known: LruCache::new(MOST) }
     }
@@ -129,6 +124,12 @@ impl Helpers {
         }
         Ok(None)
     }
+}
+
+/// CONFIG_MODPROBE_PATH: init/Kconfig, Linux 5.14 and later.
+fn configured(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix("CONFIG_MODPROBE_PATH="))?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// To look at, not to read.
