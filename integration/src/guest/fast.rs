@@ -17,13 +17,11 @@ use anyhow::{Context as _, Result};
 use super::{
     Outcome,
     initramfs::{Content, Initramfs},
-    machine::{Ended, Machine},
+    machine::{self, Ended, Machine},
 };
-use crate::{evidence::Evidence, kernels::Kernel, progress::say, testbed::Testbed};
+use crate::{evidence::Evidence, kernels::Kernel, testbed::Testbed};
 
 const INIT: &str = include_str!("fast-init.sh");
-/// What it says first. An emulated kernel with two processors was seen to hang before that, without a word; what happens later is ours.
-const INIT_RUNS: &str = "init runs";
 const PRELUDE: &str = include_str!("prelude.sh");
 
 /// A guest to be run.
@@ -139,11 +137,7 @@ impl<'a> Guest<'a> {
         let work = tempfile::tempdir().context("making a temporary folder for the guest")?;
         let (initrd, archive) = (work.path().join("initrd"), work.path().join("out.tar.gz"));
         self.write_initramfs(&initrd)?;
-        let mut ended = self.boot(&initrd, &archive)?;
-        if ended.killed.is_some() && !ended.console.contains(INIT_RUNS) {
-            say(format_args!("the kernel {} hung before its init ran: once more", self.kernel.release()));
-            ended = self.boot(&initrd, &archive)?;
-        }
+        let ended = machine::to_its_init(self.kernel, || self.boot(&initrd, &archive))?;
         let archive = fs::read(&archive).with_context(|| format!("reading {}", archive.display()))?;
         let outcome = Rc::new(Outcome::new(self.kernel.release(), ended, &archive)?);
         let kept = Rc::clone(&outcome);

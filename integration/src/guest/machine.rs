@@ -12,10 +12,26 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::command;
+use crate::{command, kernels::Kernel, progress::say};
 
 /// The console line after which a guest that is kept belongs to the user's terminal.
 pub(super) const HANDOVER: &str = "@@KEPT";
+
+/// What the init of each guest says first.
+const INIT_RUNS: &str = "init runs";
+
+/// Boots a guest, and once more where its kernel did not come to its init.
+///
+/// What happens later is ours; before that, an emulated kernel with two processors was seen to hang without a word, and to run
+/// into a breakpoint that it had just taken out of its code for the other one.
+pub(super) fn to_its_init(kernel: &Kernel, mut boot: impl FnMut() -> Result<Ended>) -> Result<Ended> {
+    let ended = boot()?;
+    if ended.console.contains(INIT_RUNS) {
+        return Ok(ended);
+    }
+    say(format_args!("the kernel {} did not come to its init: once more", kernel.release()));
+    boot()
+}
 
 /// QEMU with what all guests share, not started.
 pub(super) struct Machine {

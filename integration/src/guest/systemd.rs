@@ -14,11 +14,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use self::disks::Boot;
 pub(crate) use self::disks::{Root, prepare_kernel, prepare_root};
 use super::{
     Outcome,
     initramfs::{Content, libraries},
-    machine::Machine,
+    machine::{self, Ended, Machine},
 };
 use crate::{evidence::Evidence, fixtures, kernels::Kernel, testbed::Testbed};
 
@@ -172,6 +173,15 @@ impl<'a> Guest<'a> {
         let work = tempfile::tempdir().context("making a temporary folder for the guest")?;
         let (input, output) = (work.path().join("in.tar"), work.path().join("out.tar.gz"));
         self.write_input(&input)?;
+        let ended = machine::to_its_init(self.kernel, || self.boot(&root, &boot, &input, &output))?;
+        let archive = fs::read(&output).with_context(|| format!("reading {}", output.display()))?;
+        let outcome = Rc::new(Outcome::new(self.kernel.release(), ended, &archive)?);
+        let kept = Rc::clone(&outcome);
+        self.evidence.keep(move || kept.evidence());
+        Ok(outcome)
+    }
+
+    fn boot(&mut self, root: &Path, boot: &Boot, input: &Path, output: &Path) -> Result<Ended> {
         let mut machine = Machine::new(self.memory, 256, self.processors, self.limit);
         machine.console(self.kept);
         machine.arguments(["-kernel".as_ref(), self.kernel.vmlinux().as_os_str()]);
@@ -179,21 +189,16 @@ impl<'a> Guest<'a> {
         let command_line = "console=ttyS0 panic=-1 quiet net.ifnames=0 mitigations=off audit=0 systemd.show_status=0";
         machine.arguments(["-append", &format!("{command_line}{}", self.command_line)]);
         // In the order of /dev/vda to /dev/vdd: disks.rs counts on it.
-        drive(&mut machine, "root", &root, "snapshot=on");
+        drive(&mut machine, "root", root, "snapshot=on");
         drive(&mut machine, "modules", &boot.modules, "readonly=on");
-        drive(&mut machine, "input", &input, "readonly=on");
-        drive(&mut machine, "xfs", &fixtures::xfs_image(cache)?, "snapshot=on");
+        drive(&mut machine, "input", input, "readonly=on");
+        drive(&mut machine, "xfs", &fixtures::xfs_image(self.testbed.cache())?, "snapshot=on");
         // Without a source of randomness systemd waits for the emulated processor's jitter.
         machine.arguments(["-object", "rng-random,id=random,filename=/dev/urandom"]);
         machine.arguments(["-device", "virtio-rng-pci,rng=random", "-device", "virtio-serial-pci"]);
         machine.arguments(["-chardev", &format!("file,id=out,path={}", output.display())]);
         machine.arguments(["-device", "virtserialport,chardev=out,name=out"]).arguments(&self.qemu);
-        let ended = machine.run(&mut self.on_line)?;
-        let archive = fs::read(&output).with_context(|| format!("reading {}", output.display()))?;
-        let outcome = Rc::new(Outcome::new(self.kernel.release(), ended, &archive)?);
-        let kept = Rc::clone(&outcome);
-        self.evidence.keep(move || kept.evidence());
-        Ok(outcome)
+        machine.run(&mut self.on_line)
     }
 
     /// Writes the tar that the guest's initramfs unpacks into the root.

@@ -5,6 +5,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+echo 'init runs'
 while read -r module; do insmod "/modules/$module"; done < /modules/order
 tries=0
 while [ ! -b /dev/vdc ] && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
