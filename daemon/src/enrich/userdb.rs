@@ -29,6 +29,8 @@ const WAIT: Duration = Duration::from_millis(50);
 const SLOW: u64 = 10_000_000_000;
 /// So long an answer counts, nanoseconds.
 const FRESH: u64 = 60_000_000_000;
+/// So long there is nobody to ask where there was nobody, nanoseconds.
+const ABSENT: u64 = 1_000_000_000;
 /// Answers that are remembered.
 const MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
 /// Questions that may wait.
@@ -58,6 +60,7 @@ pub(super) struct UserDb {
     thread: Option<Thread>,
     known: LruCache<Id, Known>,
     slow_until: u64,
+    absent_until: u64,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,7 @@ struct Thread {
 impl UserDb {
     /// `folder`: where the sockets are.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { socket: folder.join(SERVICE), thread: None, known: LruCache::new(MOST), slow_until: 0 }
+        Self { socket: folder.join(SERVICE), thread: None, known: LruCache::new(MOST), slow_until: 0, absent_until: 0 }
     }
 
     /// The name of that user or group. `now`: CLOCK_BOOTTIME, nanoseconds.
@@ -87,7 +90,11 @@ impl UserDb {
         if let Some(known) = self.known.get(&id).filter(|known| now.abs_diff(known.at) < FRESH) {
             return known.answer.clone();
         }
+        if now < self.absent_until {
+            return Ok(None);
+        }
         if !self.socket.exists() {
+            self.absent_until = now + ABSENT;
             return Ok(None);
         }
         self.ask(id, now)?;

@@ -47,7 +47,7 @@ const MAGIC: [u8; 8] = *b"kmtspool";
 const FIXED: usize = 64;
 
 pub(super) fn crc(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
+    crc32c::crc32c(bytes)
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
