@@ -13,7 +13,7 @@ mod userdb;
 mod usermode_helper;
 mod users;
 
-use std::{num::NonZeroUsize, path::Path, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc};
 
 use lru::LruCache;
 
@@ -50,6 +50,7 @@ pub struct Enrich {
     /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
     /// when that may have ended.
     done: LruCache<usize, Enriched>,
+    missing: BTreeMap<String, u64>,
 }
 
 /// A process has a few kilobytes.
@@ -84,6 +85,7 @@ impl Enrich {
             module_files: ModuleFiles::new(host.clone(), config.wait),
             helpers: Helpers::of(&host),
             done: LruCache::new(MOST),
+            missing: BTreeMap::new(),
         }
     }
 
@@ -113,7 +115,24 @@ impl Enrich {
                 *requester = Arc::clone(&found.after);
                 event.missing.extend(found.missing.iter().map(|what| format!("{REQUESTER}.{what}")));
             }
+            self.count_missing(event);
         }
+    }
+
+    fn count_missing(&mut self, event: &Event) {
+        for what in &event.missing {
+            let attribute = what.split_once(": ").map_or(what.as_str(), |(attribute, _)| attribute);
+            match self.missing.get_mut(attribute) {
+                Some(count) => *count += 1,
+                None => drop(self.missing.insert(attribute.to_owned(), 1)),
+            }
+        }
+    }
+
+    /// How often which attribute was not to be had.
+    #[must_use]
+    pub const fn missing(&self) -> &BTreeMap<String, u64> {
+        &self.missing
     }
 
     fn process(&mut self, before: &Arc<Process>, now: u64) -> &Enriched {
@@ -180,5 +199,8 @@ mod tests {
         let missing = &batches[1][0].missing;
         let of_requester = "linux.kernel_module.requester.linux.process.parent.executable.path: ";
         assert!(missing.iter().any(|what| what.starts_with(of_requester)), "{missing:?}");
+        // in both batches, whatever the reason
+        let counted = enrich.missing().get(of_requester.trim_end_matches(": "));
+        assert_eq!(counted, Some(&2), "{:?}", enrich.missing());
     }
 }

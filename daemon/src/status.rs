@@ -2,7 +2,7 @@
 
 mod socket;
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub started: SystemTime,
     /// Events since then, the daemon's own among them.
     pub events: u64,
+    /// How often which attribute was not to be had.
+    pub missing: BTreeMap<String, u64>,
     /// By their names.
     pub sinks: Vec<Sink>,
     /// Refused records.

@@ -217,6 +217,7 @@ impl Pipeline {
         status::Pipeline {
             started: self.started,
             events: self.events,
+            missing: self.enrich.missing().clone(),
             sinks: sinks.collect(),
             dead_letters: status::DeadLetters { path: dead_letters.path().to_owned(), bytes: dead_letters.size() },
             spool,

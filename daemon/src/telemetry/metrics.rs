@@ -5,6 +5,7 @@
 //! | `kmodtrail.kernel_records` | `{record}` | records that the kernel's side made |
 //! | `kmodtrail.kernel_records.lost` | `{record}` | those that did not fit into a ring buffer |
 //! | `kmodtrail.events` | `{event}` | events since the start, the daemon's own among them |
+//! | `kmodtrail.enrichment.missing` | `{attribute}` | attributes that were not to be had, by `kmodtrail.enrichment.attribute` |
 //! | `kmodtrail.sink.records` | `{record}` | what became of the records, by `kmodtrail.sink.name` and `kmodtrail.sink.outcome` (delivered, routed_nowhere, dropped: then also `kmodtrail.dropped.reason`, `.route` and `.event`) |
 //! | `kmodtrail.sink.pending` | `{record}` | records that wait, by `kmodtrail.sink.name` |
 //! | `kmodtrail.sink.failures` | `{attempt}` | what was tried in vain, by `kmodtrail.sink.name` |
@@ -41,6 +42,7 @@ use crate::{
 
 /// So long the last metrics may take when the daemon ends.
 const END: Duration = Duration::from_secs(2);
+const ATTRIBUTE: &str = "kmodtrail.enrichment.attribute";
 const SINK: &str = "kmodtrail.sink.name";
 const OUTCOME: &str = "kmodtrail.sink.outcome";
 
@@ -199,6 +201,11 @@ fn instruments(meter: &Meter, latest: &Latest) {
     );
     counter("kmodtrail.events", "{event}", "Events since the start", |status, observe| {
         observe(status.pipeline.events, &[]);
+    });
+    counter(names::MISSING, "{attribute}", "Attributes that were not to be had", |status, observe| {
+        for (attribute, &count) in &status.pipeline.missing {
+            observe(count, &[KeyValue::new(ATTRIBUTE, attribute.clone())]);
+        }
     });
     counter("kmodtrail.sink.records", "{record}", "What became of the records", outcomes);
     counter("kmodtrail.sink.failures", "{attempt}", "What was tried in vain", |status, observe| {
