@@ -18,10 +18,10 @@ mod sentence;
 mod signature;
 mod taints;
 mod text;
+mod value;
 
 use std::sync::Arc;
 
-pub use attributes::{Attributes, Items, Value};
 pub use loaded::{FileChange, Heartbeat, Hidden, Inventory, Setting};
 pub use module::{
     File, Helper, HelperOutcome, KernelTaints, Load, LoadFlags, LoadSource, ModuleFacts, Outcome, Parameters, Read,
@@ -35,6 +35,7 @@ pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
 pub use signature::{Appended, Signature, SignatureBlock, SignatureState};
 pub use taints::{Taint, Taints};
 pub use text::Text;
+pub use value::{Attributes, Items, Value};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,14 @@ pub struct Event {
     pub what: What,
     /// What could not be found out: attribute (or group of attributes) and why, as "name: reason".
     pub missing: Vec<String>,
+}
+
+impl Event {
+    /// What no process of a module did.
+    #[must_use]
+    pub const fn of_daemon(time: Timestamps, origin: Origin, what: What) -> Self {
+        Self { time, origin, trace: None, parent: None, process: None, requester: None, what, missing: Vec::new() }
+    }
 }
 
 /// What it was.

@@ -185,6 +185,7 @@ impl Loaded {
                     name
                 }
                 What::Lost(lost) => {
+                    // linux.kernel_module.load or unload, or both: the kernel counts by hook
                     self.uncertain |= lost.event.ends_with("load");
                     continue;
                 }
@@ -308,7 +309,7 @@ fn beat(snapshot: &Snapshot, events: u64, totals: Totals) -> Heartbeat {
     }
     Heartbeat {
         modules: snapshot.listed.len() as u64,
-        digest: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        digest: const_hex::encode(digest.finalize()),
         events,
         kernel_records: totals.kernel_records,
         lost: totals.lost,

@@ -244,16 +244,7 @@ impl Sensor {
     fn say(&mut self, what: What, events: &mut Vec<Event>) {
         let time = self.clock.timestamps(self.clock.boot());
         let origin = self.own_origin();
-        events.push(Event {
-            time,
-            origin,
-            trace: None,
-            parent: None,
-            process: None,
-            requester: None,
-            what,
-            missing: Vec::new(),
-        });
+        events.push(Event::of_daemon(time, origin, what));
     }
 
     fn tell_lost(&mut self, events: &mut Vec<Event>) {
@@ -268,16 +259,8 @@ impl Sensor {
             let (event, record) = lost_as(kind);
             // the number of all that were lost so far makes the id: told once, it is the same on every try
             let sequence = (kind as u64) << 48 | all;
-            events.push(Event {
-                time,
-                origin: Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence },
-                trace: None,
-                parent: None,
-                process: None,
-                requester: None,
-                what: What::Lost(Lost { event, record, count }),
-                missing: Vec::new(),
-            });
+            let origin = Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence };
+            events.push(Event::of_daemon(time, origin, What::Lost(Lost { event, record, count })));
         });
     }
 

@@ -70,10 +70,9 @@ fn block(raw: &[u8]) -> Result<SignatureBlock, &'static str> {
         SignerIdentifier::IssuerAndSerialNumber(sid) => (common_name(&sid.issuer), sid.serial_number.as_bytes()),
         SignerIdentifier::SubjectKeyIdentifier(id) => (None, id.0.as_bytes()),
     };
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(SignatureBlock {
         signer: name,
-        key_id: hex(&id[..id.len().min(LONGEST_ID)]),
+        key_id: const_hex::encode(&id[..id.len().min(LONGEST_ID)]),
         hash_algorithm: hash(signer.digest_alg.oid),
         time: signing_time(signer),
     })

@@ -117,15 +117,7 @@ pub(crate) fn event(what: What) -> Event {
 }
 
 fn bare(what: What) -> Event {
-    Event {
-        trace: None,
-        parent: None,
-        process: None,
-        requester: None,
-        missing: vec![],
-        origin: origin(18),
-        ..event(what)
-    }
+    Event::of_daemon(event(what.clone()).time, origin(18), what)
 }
 
 fn file() -> File {

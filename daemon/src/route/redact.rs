@@ -1,6 +1,6 @@
 //! What stands in the place of a value that a sink must not see.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -39,13 +39,7 @@ impl Redaction {
     pub(super) fn text(&self, text: &str) -> String {
         match self {
             Self::Mask => "***".to_owned(),
-            Self::Hash(hmac) => {
-                let hash = of(hmac, text.as_bytes());
-                hash.iter().fold(String::with_capacity(64), |mut digits, byte| {
-                    write!(digits, "{byte:02x}").expect("writing to a String does not fail");
-                    digits
-                })
-            }
+            Self::Hash(hmac) => const_hex::encode(of(hmac, text.as_bytes())),
         }
     }
 

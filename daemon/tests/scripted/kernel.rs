@@ -141,16 +141,7 @@ impl Daemon {
     pub(crate) fn send(&mut self, what: What, ring: Ring) {
         self.sent += 1;
         let origin = origin(0, self.sent);
-        let event = Event {
-            time: NOW,
-            origin,
-            trace: None,
-            parent: None,
-            process: None,
-            requester: None,
-            what,
-            missing: vec![],
-        };
+        let event = Event::of_daemon(NOW, origin, what);
         self.shared.ready.lock().expect("nobody panicked").push(event);
         let written = match ring {
             Ring::Critical => self.wake[0].write_all(b"x"),

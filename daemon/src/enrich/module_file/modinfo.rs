@@ -1,7 +1,5 @@
 //! What a module says of itself, in its ELF section .modinfo: include/linux/moduleinfo.h.
 
-use std::fmt::Write as _;
-
 use object::{File, Object as _, ObjectKind, ObjectSection as _, elf};
 
 pub(super) use crate::event::Modinfo;
@@ -62,9 +60,5 @@ fn build_id(file: &File<'_>) -> Option<String> {
         return None;
     }
     let id = note.get(16..16 + (word(4)? as usize).min(LONGEST_BUILD_ID))?;
-    let hex = id.iter().fold(String::new(), |mut hex, byte| {
-        _ = write!(hex, "{byte:02x}"); // a String takes everything
-        hex
-    });
-    (!hex.is_empty()).then_some(hex)
+    (!id.is_empty()).then(|| const_hex::encode(id))
 }

@@ -1,9 +1,6 @@
 //! A module file's bytes: hashes, decompression, modinfo.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
@@ -63,10 +60,7 @@ pub(super) fn read(opened: &Opened) -> Result<ModuleFile, TooMuch> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        _ = write!(hex, "{byte:02x}"); // a String takes everything
-        hex
-    })
+    const_hex::encode(Sha256::digest(bytes))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

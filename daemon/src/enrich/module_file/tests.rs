@@ -67,7 +67,7 @@ fn elf(modinfo: &[u8], build_id: &[u8]) -> Vec<u8> {
 const MODINFO: &[u8] = b"license=GPL\0\0author=Eve\0author=Mallory\0vermagic=6.1.0 SMP \0version=1.2\0srcversion=ABC\0depends=libcrc32c,xor\0intree=Y\0alias=fs-x\0alias=xfs\0nonsense\0=\0";
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    const_hex::encode(Sha256::digest(bytes))
 }
 
 fn files() -> ModuleFiles {
