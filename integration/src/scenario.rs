@@ -5,6 +5,7 @@
 //! file's table.
 
 mod arrived;
+mod booted;
 mod clocks;
 mod collector;
 mod coverage;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
+    booted::booted,
     told::{LOAD, REQUEST},
 };
 use crate::records::Record;
@@ -12,50 +13,31 @@ use crate::records::Record;
 pub(super) const SCENARIOS: &[Scenario] =
     &[Scenario { name: "loaders", guest: GuestKind::Systemd, kernels: Kernels::All, full: false, run: loaders }];
 
-const CONFIGURATION: &str = "
-[sinks.out]
-type = \"file\"
-path = \"/out/records.jsonl\"
-[[routes]]
-name = \"everything\"
-to = [\"out\"]
-";
-
 fn loaders(trial: &Trial<'_>) -> Result<()> {
-    let outcome = trial
-        .systemd()
-        .daemon()?
-        .file("/watch.toml", CONFIGURATION)
-        .file("/etc/modules-load.d/loaders.conf", "veth\n")
-        .file("/etc/modprobe.d/loaders.conf", "alias net-pf-9 ifb\n")
-        .file(
-            "/etc/udev/rules.d/99-loaders.rules",
-            "SUBSYSTEM==\"mem\", KERNEL==\"null\", RUN{builtin}+=\"kmod load nlmon\"\n",
-        )
-        .script(
-            "
-            systemctl is-system-running --wait > /out/state
-            udevadm settle
-            # what the boot has loaded already
-            modprobe -r veth nlmon || exit 94
-            useradd --uid 1000 alice || echo 'alice:x:1000:1000::/:/bin/sh' >> /etc/passwd
-            udevadm control --reload
-            udevadm settle
-            ulimit -l unlimited
-            /kmodtrail run --config /watch.toml 2> /out/daemon.log &
-            daemon=$!
-            /actor wait-for /out/records.jsonl kmodtrail.coverage 1 60 || exit 90
-
-            udevadm trigger --settle --action=change /dev/null
-            systemctl restart systemd-modules-load || exit 91
-            # as sshd and login do, then as sudo does
-            systemd-run --wait -p PAMName=login -p User=alice /actor request 1 9 || exit 92
-            systemd-run --wait sh -c 'echo 1000 > /proc/self/loginuid; modprobe dummy' || exit 93
-            kill -TERM $daemon
-            wait $daemon
-            ",
-        )
-        .run()?;
+    let outcome = booted(
+        trial,
+        "
+        # what the boot has loaded already
+        modprobe -r veth nlmon || exit 94
+        useradd --uid 1000 alice || echo 'alice:x:1000:1000::/:/bin/sh' >> /etc/passwd
+        udevadm control --reload
+        udevadm settle
+        ",
+        "
+        udevadm trigger --settle --action=change /dev/null
+        systemctl restart systemd-modules-load || exit 91
+        # as sshd and login do, then as sudo does
+        systemd-run --wait -p PAMName=login -p User=alice /actor request 1 9 || exit 92
+        systemd-run --wait sh -c 'echo 1000 > /proc/self/loginuid; modprobe dummy' || exit 93
+        ",
+    )?
+    .file("/etc/modules-load.d/loaders.conf", "veth\n")
+    .file("/etc/modprobe.d/loaders.conf", "alias net-pf-9 ifb\n")
+    .file(
+        "/etc/udev/rules.d/99-loaders.rules",
+        "SUBSYSTEM==\"mem\", KERNEL==\"null\", RUN{builtin}+=\"kmod load nlmon\"\n",
+    )
+    .run()?;
     outcome.expect_success()?;
     let records = outcome.records()?;
     let load = |name: &str| records.of(LOAD).with("linux.kernel_module.name", name).one();

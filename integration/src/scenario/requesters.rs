@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
+    booted::booted,
     told::{HELPER, LOAD, READ, REQUEST, VERIFY},
 };
 use crate::{
@@ -13,15 +14,6 @@ use crate::{
 
 pub(super) const SCENARIOS: &[Scenario] =
     &[Scenario { name: "requesters", guest: GuestKind::Systemd, kernels: Kernels::All, full: false, run: requesters }];
-
-const CONFIGURATION: &str = "
-[sinks.out]
-type = \"file\"
-path = \"/out/records.jsonl\"
-[[routes]]
-name = \"everything\"
-to = [\"out\"]
-";
 
 /// What modprobe makes of address families that nobody has: socket(2) asks for net-pf-N.
 const MODPROBE: &str = "
@@ -55,70 +47,59 @@ true
 ";
 
 fn requesters(trial: &Trial<'_>) -> Result<()> {
-    let outcome = trial
-        .systemd()
-        .daemon()?
-        .file("/watch.toml", CONFIGURATION)
-        .file("/etc/modprobe.d/requesters.conf", MODPROBE)
-        .file("/shell.sh", SHELL)
-        .file("/two.sh", TWO)
-        .file("/late.sh", LATE)
-        .script(
-            "
-            systemctl is-system-running --wait > /out/state
-            udevadm settle
-            ulimit -l unlimited
-            /kmodtrail run --config /watch.toml 2> /out/daemon.log &
-            daemon=$!
-            /actor wait-for /out/records.jsonl kmodtrail.coverage 1 60 || exit 90
+    let outcome = booted(
+        trial,
+        "",
+        "
+        ACTOR_LABEL=shell /actor drop-caps-run /actor request 1 9 >> /out/actions.jsonl
+        named softdep request 1 24
+        named depends request 1 26
+        named blacklisted request 1 23
+        named killed-helper request 1 19
 
-            ACTOR_LABEL=shell /actor drop-caps-run /actor request 1 9 >> /out/actions.jsonl
-            named softdep request 1 24
-            named depends request 1 26
-            named blacklisted request 1 23
-            named killed-helper request 1 19
+        ACTOR_LABEL=terminal script -qec 'exec /actor request 1 23' /dev/null > /out/terminal
+        grep -o '{.*}' /out/terminal >> /out/actions.jsonl
 
-            ACTOR_LABEL=terminal script -qec 'exec /actor request 1 23' /dev/null > /out/terminal
-            grep -o '{.*}' /out/terminal >> /out/actions.jsonl
+        ACTOR_LABEL=one /actor request 1 11 >> /out/one &
+        one=$!
+        ACTOR_LABEL=other /actor request 1 11 >> /out/other
+        wait $one
+        cat /out/one /out/other >> /out/actions.jsonl
+        rmmod hello
 
-            ACTOR_LABEL=one /actor request 1 11 >> /out/one &
-            one=$!
-            ACTOR_LABEL=other /actor request 1 11 >> /out/other
-            wait $one
-            cat /out/one /out/other >> /out/actions.jsonl
-            rmmod hello
+        /actor request 1 12 &
+        requester=$!
+        echo $requester > /out/killed
+        touch /run/gone
+        /actor wait-for /run/late here 1 60
+        kill -KILL $requester
+        wait $requester
+        echo gone > /run/gone
+        /actor wait-for /proc/modules hello 1 60
 
-            /actor request 1 12 &
-            requester=$!
-            echo $requester > /out/killed
-            touch /run/gone
-            /actor wait-for /run/late here 1 60
-            kill -KILL $requester
-            wait $requester
-            echo gone > /run/gone
-            /actor wait-for /proc/modules hello 1 60
+        # a program that handles core dumps may have any arguments
+        echo '|/bin/true -q -- net-pf-9' > /proc/sys/kernel/core_pattern
+        ulimit -c unlimited
+        sh -c 'kill -SEGV $$'
+        echo '|/bin/false' > /proc/sys/kernel/core_pattern
+        sh -c 'kill -SEGV $$'
 
-            # a program that handles core dumps may have any arguments
-            echo '|/bin/true -q -- net-pf-9' > /proc/sys/kernel/core_pattern
-            ulimit -c unlimited
-            sh -c 'kill -SEGV $$'
-            echo '|/bin/false' > /proc/sys/kernel/core_pattern
-            sh -c 'kill -SEGV $$'
-
-            echo /no/modprobe > /proc/sys/kernel/modprobe
-            named missing request 1 9
-            printf '#!/bin/sh\\n' > /tmp/x
-            chmod 777 /tmp/x
-            echo /tmp/x > /proc/sys/kernel/modprobe
-            named exploit request 1 9
-            echo /usr/sbin/modprobe > /proc/sys/kernel/modprobe
-            chown 65534 /usr/bin/kmod
-            named owned request 1 23
-            kill -TERM $daemon
-            wait $daemon
-            ",
-        )
-        .run()?;
+        echo /no/modprobe > /proc/sys/kernel/modprobe
+        named missing request 1 9
+        printf '#!/bin/sh\\n' > /tmp/x
+        chmod 777 /tmp/x
+        echo /tmp/x > /proc/sys/kernel/modprobe
+        named exploit request 1 9
+        echo /usr/sbin/modprobe > /proc/sys/kernel/modprobe
+        chown 65534 /usr/bin/kmod
+        named owned request 1 23
+        ",
+    )?
+    .file("/etc/modprobe.d/requesters.conf", MODPROBE)
+    .file("/shell.sh", SHELL)
+    .file("/two.sh", TWO)
+    .file("/late.sh", LATE)
+    .run()?;
     outcome.expect_success()?;
     let records = outcome.records()?;
     let story = |label: &str| Story::of(&records, &outcome, label).with_context(|| format!("the request {label}"));

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
+    booted::booted,
     told::{HELPER, LOAD, READ, REQUEST, VERIFY},
 };
 
@@ -15,40 +16,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     run: nothing_loaded_nothing_told,
 }];
 
-const CONFIGURATION: &str = "
-[sinks.out]
-type = \"file\"
-path = \"/out/records.jsonl\"
-[[routes]]
-name = \"everything\"
-to = [\"out\"]
-";
-
 /// modprobe that only looks, and requests that nothing answers, leave no load record; one that is answered leaves its whole story.
 fn nothing_loaded_nothing_told(trial: &Trial<'_>) -> Result<()> {
-    let outcome = trial
-        .systemd()
-        .daemon()?
-        .file("/watch.toml", CONFIGURATION)
-        .script(
-            "
-            systemctl is-system-running --wait > /out/state
-            udevadm settle
-            ulimit -l unlimited
-            /kmodtrail run --config /watch.toml 2> /out/daemon.log &
-            daemon=$!
-            /actor wait-for /out/records.jsonl kmodtrail.coverage 1 60 || exit 90
-            modprobe --show-depends dummy > /out/depends
-            modprobe -n -v dummy >> /out/depends
-            modinfo dummy > /dev/null
-            mount -t zzfs none /mnt
-            ip link add name extra type nosuch
-            ip link add name extra type dummy || exit 91
-            kill -TERM $daemon
-            wait $daemon
-            ",
-        )
-        .run()?;
+    let outcome = booted(
+        trial,
+        "",
+        "
+        modprobe --show-depends dummy > /out/depends
+        modprobe -n -v dummy >> /out/depends
+        modinfo dummy > /dev/null
+        mount -t zzfs none /mnt
+        ip link add name extra type nosuch
+        ip link add name extra type dummy || exit 91
+        ",
+    )?
+    .run()?;
     outcome.expect_success()?;
     ensure!(outcome.text("depends")?.contains("dummy.ko"), "modprobe did not look");
     let records = outcome.records()?;
