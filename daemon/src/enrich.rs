@@ -12,6 +12,7 @@ mod signature;
 mod userdb;
 mod usermode_helper;
 mod users;
+mod uses;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc};
 
@@ -26,6 +27,7 @@ use self::{
     userdb::{Id, UserDb},
     usermode_helper::Helpers,
     users::Names,
+    uses::Uses,
 };
 use crate::{
     config,
@@ -47,6 +49,7 @@ pub struct Enrich {
     module_files: ModuleFiles,
     containers: Containers,
     helpers: Helpers,
+    uses: Uses,
     /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
     /// when that may have ended.
     done: LruCache<usize, Enriched>,
@@ -84,6 +87,7 @@ impl Enrich {
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(host.clone(), config.wait),
             helpers: Helpers::of(&host),
+            uses: Uses::new("/sys/module"),
             done: LruCache::new(MOST),
             missing: BTreeMap::new(),
         }
@@ -102,8 +106,10 @@ impl Enrich {
             self.signatures.read(event);
             self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
-            if let What::Helper(helper) = &mut event.what {
-                self.helpers.look_at(helper, event.time.boot, &mut event.missing);
+            match &mut event.what {
+                What::Helper(helper) => self.helpers.look_at(helper, event.time.boot, &mut event.missing),
+                What::Unload(unload) => self.uses.read(unload, &mut event.missing),
+                _ => {}
             }
             if let Some(process) = &mut event.process {
                 let found = self.process(process, event.time.boot);

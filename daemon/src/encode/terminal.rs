@@ -99,6 +99,9 @@ fn details(event: &Event) -> Details {
         }
         What::Unload(u) => {
             of_module(u.module.as_ref(), &mut details);
+            details.extend(u.references.map(|count| ("references", count.to_string())));
+            let holders: Vec<_> = u.holders.iter().map(ToString::to_string).collect();
+            details.extend((!holders.is_empty()).then(|| ("holders", holders.join(", "))));
             of_outcome(u.outcome, &mut details);
         }
     }

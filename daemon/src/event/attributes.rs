@@ -126,6 +126,8 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.set(names::MODULE_SYSCALL, super::Syscall::DeleteModule.name());
             put.each(names::MODULE_FLAGS, &u.flags.names());
             of_module(u.module.as_ref(), put);
+            put.maybe(names::MODULE_REFERENCES, u.references);
+            put.some(names::MODULE_HOLDERS, &u.holders);
             put.maybe(names::MODULE_DURATION, u.duration);
         }
         What::Taint(taints) => {

@@ -425,6 +425,10 @@ pub struct Unload {
     pub outcome: Outcome,
     /// The module; `None` for what was not unloaded.
     pub module: Option<ModuleFacts>,
+    /// Where it was in use: by how many.
+    pub references: Option<u64>,
+    /// And the modules among them.
+    pub holders: Vec<Text>,
     /// From the call to its return, nanoseconds.
     pub duration: Option<u64>,
 }

@@ -73,6 +73,7 @@ names! {
     MODULE_VERDICT = "linux.kernel_module.verdict": Word(&["allowed", "refused", "unknown"]);
     MODULE_SIZE = "linux.kernel_module.size": Int;
     MODULE_REFERENCES = "linux.kernel_module.references": Int;
+    MODULE_HOLDERS = "linux.kernel_module.holders": Texts;
     INVENTORY_BEFORE_START = "linux.kernel_module.inventory.before_start": Bool;
     INVENTORY_COUNT = "linux.kernel_module.inventory.count": Int;
     HIDDEN_LISTED = "linux.kernel_module.hidden.listed": Texts;

@@ -300,6 +300,8 @@ pub(crate) fn all() -> Vec<Event> {
         flags: UnloadFlags(nix::libc::O_TRUNC as u32),
         outcome: Outcome::Success,
         module: Some(module()),
+        references: None,
+        holders: vec![],
         duration: Some(9),
     };
     let hook = |name, state| HookStatus { name, state };
@@ -342,6 +344,13 @@ pub(crate) fn all() -> Vec<Event> {
         of_no_package(),
         refused_load(),
         event(What::Unload(unload.clone())),
+        event(What::Unload(Unload {
+            outcome: Outcome::Failure(Some(11)),
+            module: None,
+            references: Some(2),
+            holders: vec!["xfs".into()],
+            ..unload.clone()
+        })),
         bare(What::Unload(Unload {
             outcome: Outcome::Refused(1, Some(Refusal::Capability)),
             module: None,

@@ -70,6 +70,8 @@ fn unload_of(name: &str, at: u64) -> Event {
         flags: Default::default(),
         outcome: Outcome::Success,
         module: None,
+        references: None,
+        holders: vec![],
         duration: None,
     });
     event

@@ -61,7 +61,15 @@ impl OpenUnload {
         let name = self.module.as_ref().map(|m| m.name.clone()).or(self.name.take()).unwrap_or_default();
         let duration = returned.map(|r| r.head.time.saturating_sub(self.frame.boot));
         self.frame.boot = returned.map_or(self.frame.boot, |r| r.head.time);
-        let what = Unload { name, flags: UnloadFlags(self.flags), outcome, module: self.module.take(), duration };
+        let what = Unload {
+            name,
+            flags: UnloadFlags(self.flags),
+            outcome,
+            module: self.module.take(),
+            references: None,
+            holders: Vec::new(),
+            duration,
+        };
         self.frame.event(clock, What::Unload(what))
     }
 }

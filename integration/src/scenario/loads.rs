@@ -69,6 +69,7 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
             cp /fixtures/hello.ko /tmp/gone.ko; named deleted deleted /tmp/gone.ko; act delete hello
             named compat ia32-finit /fixtures/hello.ko; act delete hello
             named forced finit /fixtures/hello.ko {FORCED}; act delete hello
+            named no-memory init /fixtures/hello.ko --length 1099511627776
             named no-elf finit /fixtures/badelf.ko
             named truncated finit /fixtures/truncated.ko
             named bad-signature finit /fixtures/badsig.ko
@@ -154,6 +155,10 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
     )?;
     ensure!(forced.string("linux.kernel_module.taints.letters")?.contains('F'), "not forced:\n{forced}");
 
+    told.one("no-memory", "failure")?
+        .expect("error.type", "ENOMEM")?
+        .expect("linux.kernel_module.source", "memory")?
+        .expect_without("linux.kernel_module.name")?;
     told.one("no-elf", "failure")?
         .expect("error.type", "ENOEXEC")?
         .expect_without("linux.kernel_module.name")?
@@ -242,7 +247,11 @@ fn loads_at_once(trial: &Trial<'_>) -> Result<()> {
             named one finit /fixtures/hello.ko --params delay_ms=1000 & one=$!
             named two finit /fixtures/hello.ko --params delay_ms=1000 & two=$!
             named three finit /fixtures/hello.ko --params delay_ms=1000
-            wait $one $two
+            wait $one $two; act delete hello
+            named fails finit /fixtures/hello.ko --params 'delay_ms=1000 fail=22' & fails=$!
+            until grep -q '^hello' /proc/modules; do usleep 20000; done
+            named busy init /fixtures/hello.ko
+            wait $fails
             ",
         )
         .run()?;
@@ -258,7 +267,11 @@ fn loads_at_once(trial: &Trial<'_>) -> Result<()> {
         ensure!(success || load.string("error.type")? == "EEXIST", "neither done nor the name taken:\n{load}");
     }
     ensure!(done == 1, "{done} calls have loaded it");
-    records.of(LOAD).count(3).map(drop)
+    let told = Told { outcome: &outcome, records: &records };
+    told.one("fails", "failure")?.expect("error.type", "EINVAL")?;
+    // whoever has waited for one that failed is not to try at once
+    told.one("busy", "failure")?.expect("error.type", "EBUSY")?.expect_without("linux.kernel_module.joined")?;
+    records.of(LOAD).count(5).map(drop)
 }
 
 /// Lockdown comes before the blacklist, and is told apart from it also where the kernel has no function of its own to watch (5.10).

@@ -5,12 +5,21 @@ use serde_json::json;
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
+    booted::booted,
     told::{UNLOAD, unload_by},
     watched::watched,
 };
 
-pub(super) const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "unloads", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: unloads }];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "unloads", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: unloads },
+    Scenario {
+        name: "unloads_of_used",
+        guest: GuestKind::Systemd,
+        kernels: Kernels::Only(&["6.1", "7"]),
+        full: false,
+        run: unloads_of_used,
+    },
+];
 
 fn unloads(trial: &Trial<'_>) -> Result<()> {
     let outcome = watched(trial)?
@@ -78,4 +87,38 @@ fn unloads(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.name", "dummy")?;
 
     records.of(UNLOAD).count(7).map(drop)
+}
+
+/// By what: a file system that is mounted, and a module that others need.
+fn unloads_of_used(trial: &Trial<'_>) -> Result<()> {
+    let outcome = booted(
+        trial,
+        "",
+        "
+        mount -t xfs /dev/disk/by-id/virtio-xfs /mnt || exit 91
+        cat /sys/module/xfs/refcnt > /out/references
+        needed=$(ls -d /sys/module/*/holders/* | head -1 | cut -d/ -f4)
+        echo $needed > /out/needed
+        ls /sys/module/$needed/holders > /out/holders
+        named mounted delete xfs
+        named needed delete $needed
+        ",
+    )?
+    .run()?;
+    outcome.expect_success()?;
+    let records = outcome.records()?;
+    let told = |label: &str| unload_by(&records, &outcome.named(label)?);
+    let references: u64 = outcome.text("references")?.trim().parse()?;
+    ensure!(references > 0, "nobody uses xfs");
+    told("mounted")?
+        .expect("linux.kernel_module.outcome", "failure")?
+        .expect("error.type", "EAGAIN")?
+        .expect("linux.kernel_module.references", references)?
+        .expect_without("linux.kernel_module.holders")?;
+    let holders = outcome.text("holders")?;
+    told("needed")?
+        .expect("linux.kernel_module.name", outcome.text("needed")?.trim())?
+        .expect("error.type", "EAGAIN")?
+        .expect("linux.kernel_module.holders", holders.lines().collect::<Vec<_>>())?;
+    Ok(())
 }

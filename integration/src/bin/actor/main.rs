@@ -34,6 +34,9 @@ enum Operation {
         file: PathBuf,
         #[arg(long, default_value = "")]
         params: OsString,
+        /// What it says the length is
+        #[arg(long)]
+        length: Option<u64>,
     },
     /// finit_module(2) of a memfd with a file's bytes
     Memfd {
@@ -123,7 +126,7 @@ fn main() -> ExitCode {
 fn act(operation: Operation) -> Result<ExitCode> {
     match operation {
         Operation::Finit { file, params, flags } => module::finit(&file, params, flags),
-        Operation::Init { file, params } => module::init(&file, params),
+        Operation::Init { file, params, length } => module::init(&file, params, length),
         Operation::Memfd { file, params } => module::memfd(&file, params),
         Operation::Ia32Finit { file } => ia32::finit(&file),
         Operation::ExecAfter { file, command } => {

@@ -93,11 +93,12 @@ pub(crate) fn attempts(number: u32, path: &Path) -> Result<ExitCode> {
     }))
 }
 
-pub(crate) fn init(file: &Path, params: OsString) -> Result<ExitCode> {
+pub(crate) fn init(file: &Path, params: OsString, length: Option<u64>) -> Result<ExitCode> {
     let (image, params) = (bytes(file)?, c_string(params)?);
+    let length = length.unwrap_or(image.len() as u64);
     Ok(operation(|| {
-        // SAFETY: both outlive the call, and the kernel only reads them.
-        Errno::result(unsafe { libc::syscall(libc::SYS_init_module, image.as_ptr(), image.len(), params.as_ptr()) })
+        // SAFETY: both outlive the call, and the kernel only reads them, and finds out itself where there is less to be read.
+        Errno::result(unsafe { libc::syscall(libc::SYS_init_module, image.as_ptr(), length, params.as_ptr()) })
     }))
 }
 
