@@ -2,6 +2,7 @@
 //!
 //! Nothing is read while the spool can't take what was read before: the kernel's rings fill then, and count what does not fit.
 
+mod memory;
 mod pipeline;
 mod print;
 mod serve;
@@ -166,6 +167,7 @@ pub type Reload = Box<dyn Fn() -> Result<(Config, Problems), Problems>>;
 /// # Errors
 /// Where the daemon can't start, or could not put into the spool what it had read.
 pub fn run(file: PathBuf, config: Config, source: Source, print: Option<Print>) -> Result<(), RunError> {
+    memory::keep_little();
     let reload: Reload = Box::new(move || config::load(&file));
     match source {
         Source::Kernel(capture) => {

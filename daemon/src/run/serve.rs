@@ -15,7 +15,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Pipeline, Reload, RunError, Watch};
+use super::{Pipeline, Reload, RunError, Watch, memory};
 use crate::{
     config::Config,
     event::{Event, Started, Stopped, What},
@@ -107,7 +107,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         watch,
     };
     daemon.started();
-    give_back_memory();
+    memory::give_back();
     daemon.notify.ready(&daemon.status().to_string());
     loop {
         let reading = !daemon.pipeline.is_stuck();
@@ -142,15 +142,6 @@ fn measure(pipeline: &Pipeline) -> Option<Metrics> {
     let config = pipeline.config().telemetry.clone()?;
     let started = Metrics::start(config, &pipeline.resource());
     started.inspect_err(|error| tracing::error!("the daemon's metrics can't be delivered: no thread: {error}")).ok()
-}
-
-/// The kernel's BTF and what is made of it take several megabytes at the start and never again; the C library would keep them.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes a number and touches nothing but the allocator's own free memory.
-    unsafe {
-        nix::libc::malloc_trim(0);
-    }
 }
 
 /// Copies of the descriptors: they tell when the sensor's are readable, and live as long as they are waited for.
