@@ -14,6 +14,7 @@ mod fact;
 mod frame;
 mod hooks;
 mod identity;
+mod lately;
 mod layout;
 mod load;
 mod play;

@@ -113,6 +113,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     str::from_utf8(bytes).map_err(|_| Malformed)
 }
 
+#[inline]
 pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -121,13 +122,13 @@ pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(crate) const fn varint_length(value: usize) -> usize {
+pub(crate) const fn varint_length(value: u64) -> usize {
     (value | 1).ilog2() as usize / 7 + 1
 }
 
 /// Length of a field of so many bytes, its number (below 16) and length included.
 pub(crate) const fn field_length(length: usize) -> usize {
-    1 + varint_length(length) + length
+    1 + varint_length(length as u64) + length
 }
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
@@ -158,7 +159,7 @@ pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mu
     let begin = out.len();
     write(out);
     let mut length = out.len() - begin;
-    let more = varint_length(length) - 1;
+    let more = varint_length(length as u64) - 1;
     if more > 0 {
         let end = out.len();
         out.resize(end + more, 0);

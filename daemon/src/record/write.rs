@@ -71,15 +71,20 @@ pub fn resource(resource: &Resource) -> Vec<u8> {
 }
 
 fn key_value(out: &mut Vec<u8>, number: u32, name: &str, value: &Value<'_>) {
-    // most are strings: their lengths are known beforehand
-    if let Value::String(text) = value {
+    // of most the length is known beforehand
+    let any = match value {
+        Value::String(text) => wire::field_length(text.len()),
+        Value::Int(int) => 1 + wire::varint_length(int.cast_unsigned()),
+        Value::Bool(_) => 2,
+        Value::Format(_) | Value::Array(_) | Value::Map(_) => 0,
+    };
+    if any > 0 {
         let key = wire::field_length(name.len());
-        let any = wire::field_length(text.len());
         out.reserve(16 + key + any);
         wire::put_length(out, number, key + wire::field_length(any));
         wire::put_bytes(out, number::KEY, name.as_bytes());
         wire::put_length(out, number::VALUE, any);
-        return wire::put_bytes(out, number::any_value::STRING, text.as_bytes());
+        return any_value(out, value);
     }
     wire::put_message(out, number, |out| {
         wire::put_bytes(out, number::KEY, name.as_bytes());

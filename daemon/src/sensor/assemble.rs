@@ -14,6 +14,7 @@ use super::{
     fact::Fact,
     frame::{Context, Frame},
     identity,
+    lately::Lately,
     load::OpenLoad,
     unload::OpenUnload,
     usermode_helper::{After, OpenHelper},
@@ -53,11 +54,12 @@ pub(super) struct Assembler {
     context: Context,
     threads: HashMap<u32, Thread>,
     helpers: Helpers,
+    lately: Lately,
 }
 
 impl Assembler {
     pub(super) fn new(context: Context) -> Self {
-        Self { context, threads: HashMap::new(), helpers: Helpers::default() }
+        Self { context, threads: HashMap::new(), helpers: Helpers::default(), lately: Lately::default() }
     }
 
     fn origin(&self, fact: &Fact<'_>) -> Origin {
@@ -70,7 +72,7 @@ impl Assembler {
     }
 
     /// Who and when, for an attempt that begins with this fact.
-    fn frame(&self, fact: &Fact<'_>, clock: Clock) -> Frame {
+    fn frame(&mut self, fact: &Fact<'_>, clock: Clock) -> Frame {
         let mut missing = Vec::new();
         let process = identity::process(fact, clock, &mut missing);
         let cause = process.as_ref().and_then(|process| self.helpers.cause_of(process));
@@ -83,7 +85,7 @@ impl Assembler {
         let origin = self.origin(fact);
         Frame {
             boot: fact.head.time,
-            process: process.map(Arc::new),
+            process: process.map(|process| self.lately.share(process, fact.head.time)),
             trace: cause.as_ref().map_or_else(|| origin.trace_id(), |cause| cause.trace),
             parent: cause.as_ref().map(|cause| cause.helper),
             origin,
@@ -93,7 +95,7 @@ impl Assembler {
     }
 
     /// The same, in the middle of what the thread does: a signature check can ask for a module.
-    fn frame_within(&self, thread: &Thread, fact: &Fact<'_>, clock: Clock) -> Frame {
+    fn frame_within(&mut self, thread: &Thread, fact: &Fact<'_>, clock: Clock) -> Frame {
         let mut frame = self.frame(fact, clock);
         if let Some(load) = &thread.load {
             let around = load.frame().within(What::LOAD, self.origin(fact), fact.head.time);
