@@ -1,5 +1,7 @@
 //! Who it was is taken in the kernel at the time of the call: it is there however short the process lived, wherever it was.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
@@ -8,13 +10,22 @@ use super::{
     watched::watched,
 };
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "process_is_gone",
-    guest: GuestKind::Fast,
-    kernels: Kernels::All,
-    full: false,
-    run: process_is_gone,
-}];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "process_is_gone",
+        guest: GuestKind::Fast,
+        kernels: Kernels::All,
+        full: false,
+        run: process_is_gone,
+    },
+    Scenario {
+        name: "a_thousand_are_gone",
+        guest: GuestKind::Fast,
+        kernels: Kernels::All,
+        full: true,
+        run: a_thousand_are_gone,
+    },
+];
 
 fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     let outcome = watched(trial)?
@@ -110,6 +121,21 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     record.expect("linux.process.namespaces.of_host", vec!["user"])?;
     record.expect("process.vpid", 1)?.expect("process.executable.path", "/actor")?;
     records.of(LOAD).count(11).map(drop)
+}
+
+/// Each does nothing but load a module: what the kernel can tell of it is in all of the records.
+fn a_thousand_are_gone(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(|guest| guest.memory(768).limit(Duration::from_secs(600)))
+        .script("for _ in $(seq 1000); do named gone finit /fixtures/hello.ko; act delete hello; done")
+        .run()?;
+    let records = outcome.records()?;
+    let gone: Vec<_> = outcome.actions()?.into_iter().filter(|action| action.command.starts_with("finit ")).collect();
+    ensure!(gone.len() == 1000, "{} processes loaded it", gone.len());
+    for action in &gone {
+        load_by(&records, action)?.expect_without("kmodtrail.enrichment.missing")?;
+    }
+    records.of(LOAD).with("linux.kernel_module.outcome", "success").count(gone.len()).map(drop)
 }
 
 const NESTED: &str = "#!/bin/sh

@@ -19,8 +19,9 @@ const LIMIT: Duration = Duration::from_secs(1800);
 const IDLE_SECONDS: u64 = 30;
 const CPU_PAIRS: u64 = 100;
 const BPF_PAIRS: u64 = 50;
-/// Loads while the subject runs: to warm up, as their caller feels them, and the two above.
-const LOADS: u64 = 5 + 5 * 20 + CPU_PAIRS + BPF_PAIRS;
+const NEW_FILES: u64 = 10;
+/// Loads while the subject runs: to warm up, as their caller feels them, and the three above.
+const LOADS: u64 = 5 + 5 * 20 + CPU_PAIRS + BPF_PAIRS + NEW_FILES;
 
 /// What one guest tells about one subject. Costs are in instructions, memory in bytes.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Measurement {
     pub(super) programs_per_pair: Option<u64>,
     /// The subject's own CPU time for a load and an unload.
     pub(super) user_space_per_pair: u64,
+    /// And what a file that it has not seen yet adds, by its megabytes, where it reads files.
+    pub(super) reading_per_megabyte: Option<f64>,
     /// The subject's own CPU time until it is ready, in the kernel too.
     pub(super) start: u64,
     /// The subject's own CPU time in a second in which nothing happens.
@@ -92,6 +95,10 @@ impl Measurement {
         let descriptors = |name: &str| outcome.text(&format!("fdinfo.{name}"));
         let run_time = |name: &str| Ok::<_, anyhow::Error>(sum(&descriptors(name)?, "run_time_ns:"));
         let programs = run_time("pairs-after")?.zip(run_time("pairs-before")?).map(|(after, before)| after - before);
+        let user_space_per_pair = (cpu("pairs-after")? - cpu("pairs-before")?) / CPU_PAIRS;
+        let of_new_file = (cpu("new-after")? - cpu("new-before")?) / NEW_FILES;
+        let megabytes = number::<u64>(&outcome.text("size.hello")?)? as f64 / 1e6;
+        let reading = of_new_file.saturating_sub(user_space_per_pair) as f64 / megabytes;
         let requests = reports(outcome, "flood", "request")?.first().map_or(1, |report| report.result.unsigned_abs());
         Ok(Self {
             exec: WithAndWithout::read(outcome, "exec", |report| {
@@ -99,7 +106,8 @@ impl Measurement {
             })?,
             pair: WithAndWithout::read(outcome, "pairs", |report| report.cpu_ns.unwrap_or_default())?,
             programs_per_pair: programs.map(|all| all / BPF_PAIRS),
-            user_space_per_pair: (cpu("pairs-after")? - cpu("pairs-before")?) / CPU_PAIRS,
+            user_space_per_pair,
+            reading_per_megabyte: (subject == Subject::Kmodtrail).then_some(reading),
             start: cpu("ready")?,
             idle_second: (cpu("idle-after")? - cpu("idle-before")?) / IDLE_SECONDS,
             resident: resident("idle")?,

@@ -48,6 +48,16 @@ measure pairs 100 /fixtures/hello.ko hello
 settle
 cpu pairs-after
 
+# From files that it has not seen yet, so that it has to read them.
+for number in 1 2 3 4 5 6 7 8 9 10; do cp /fixtures/hello.ko /tmp/hello-$number.ko; done
+wc -c < /fixtures/hello.ko > /out/size.hello
+settle
+cpu new-before
+phase=new
+for number in 1 2 3 4 5 6 7 8 9 10; do measure pairs 1 /tmp/hello-$number.ko hello; done
+settle
+cpu new-after
+
 # In a run of its own: taking the time of each program costs something.
 echo 1 > /proc/sys/kernel/bpf_stats_enabled
 descriptors pairs-before
