@@ -248,7 +248,7 @@ fn loads_at_once(trial: &Trial<'_>) -> Result<()> {
             named two finit /fixtures/hello.ko --params delay_ms=1000 & two=$!
             named three finit /fixtures/hello.ko --params delay_ms=1000
             wait $one $two; act delete hello
-            named fails finit /fixtures/hello.ko --params 'delay_ms=1000 fail=22' & fails=$!
+            named fails finit /fixtures/hello.ko --params 'delay_ms=3000 fail=22' & fails=$!
             until grep -q '^hello' /proc/modules; do usleep 20000; done
             named busy init /fixtures/hello.ko
             wait $fails
