@@ -48,7 +48,13 @@ fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
 
     // it is read again for each request
     daemon.credential("token", TOKEN)?;
-    wait_for("metrics", || Ok(latest(&collector)?.contains_key("kmodtrail.events").then_some(())))?;
+    // the processes of the recording are gone, and their parents too
+    let parents = "linux.process.parent.executable.path";
+    let of_parents = format!("kmodtrail.enrichment.missing {parents}");
+    let told = wait_for("metrics", || Ok(latest(&collector)?.get(&of_parents).copied()))?;
+    let missing = &daemon.status()?["missing"];
+    let counted = missing[parents].as_u64().unwrap_or(0);
+    ensure!(told > 0 && told <= counted, "{told} in the metrics, then in the status {missing}");
     daemon.stop()?;
     daemon.start(Play::QUIETLY)?;
     let counts = |sink: &Sink| ["delivered", "routed_nowhere"].map(|outcome| sink.count(outcome));
@@ -65,12 +71,6 @@ fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
     for (name, value) in [("kmodtrail.sink.works out", 1), ("kmodtrail.kernel_records.lost", 0)] {
         ensure!(last.get(name) == Some(&value), "{name} is not {value}: {last:?}");
     }
-    // the processes of the recording are gone, and their parents too
-    let missing = &daemon.status()?["missing"];
-    let parents = "linux.process.parent.executable.path";
-    let told = latest(&collector)?.get(&format!("kmodtrail.enrichment.missing {parents}")).copied().unwrap_or(0);
-    let counted = missing[parents].as_u64().unwrap_or(0);
-    ensure!(told > 0 && told <= counted, "{told} in the metrics, in the status {missing}");
     daemon.expect_no_secret(&[TOKEN])
 }
 
