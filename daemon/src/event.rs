@@ -59,7 +59,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// What no process of a module did.
+    /// What the daemon itself has to say: there is no process behind it, and no trace.
     #[must_use]
     pub const fn of_daemon(time: Timestamps, origin: Origin, what: What) -> Self {
         Self { time, origin, trace: None, parent: None, process: None, requester: None, what, missing: Vec::new() }
