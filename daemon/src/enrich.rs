@@ -50,7 +50,7 @@ pub struct Enrich {
     containers: Containers,
     helpers: Helpers,
     uses: Uses,
-    /// By the address of [`Enriched::before`]: the events of one attempt share their process, and what the kernel loads for a requester comes
+    /// By the address of what it was before: the events of one attempt share their process, and what the kernel loads for a requester comes
     /// when that may have ended.
     done: LruCache<usize, Enriched>,
     missing: BTreeMap<String, u64>,

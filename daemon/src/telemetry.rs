@@ -1,6 +1,10 @@
-//! What the daemon says of itself: to the journal where systemd runs it, else to standard error; and its metrics, to a collector.
+//! What the daemon says of itself: to the journal where systemd runs it, else to standard error; and its metrics, to a collector, and
+//! its messages, too, where that is wanted.
 
+mod export;
+mod logs;
 mod metrics;
+mod telling;
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,7 +12,7 @@ use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-pub use self::metrics::Metrics;
+pub use self::export::Export;
 use crate::config::LogLevel;
 
 impl From<LogLevel> for LevelFilter {
@@ -27,7 +31,7 @@ impl From<LogLevel> for LevelFilter {
 pub fn start(level: LogLevel, color: bool) {
     let filter = LevelFilter::from(level);
     let journal = stderr_is_journal().then(tracing_journald::layer).and_then(Result::ok);
-    let registry = Registry::default();
+    let registry = Registry::default().with(logs::layer(filter));
     let result = match journal {
         Some(journal) => {
             registry.with(journal.with_syslog_identifier("kmodtrail".to_owned()).with_filter(filter)).try_init()

@@ -391,10 +391,12 @@ fn metrics_go_by_grpc_as_often_as_is_said() {
     let telemetry = with("endpoint = \"http://localhost:4317\"").valid(&[]).telemetry.expect("it is there");
     assert_eq!(telemetry.interval, Duration::from_secs(60));
     let endpoint = "endpoint = \"http://localhost:4317\"";
-    let often = with(&format!("{endpoint}\ninterval = \"5s\"")).valid(&[]).telemetry.expect("it is there");
+    let often = with(&format!("{endpoint}\ninterval = \"5s\"\nlogs = true")).valid(&[]).telemetry.expect("it is there");
     assert_eq!((often.interval, often.otlp), (Duration::from_secs(5), telemetry.otlp));
+    assert!(often.logs && !telemetry.logs, "only where they are asked for");
     for (line, parts) in [
         ("protocol = \"http/protobuf\"", &["telemetry.otlp.protocol: ", "by gRPC", "allowed: \"grpc\""][..]),
+        ("logs = \"yes\"", &["telemetry.otlp.logs: ", "allowed: true or false"]),
         ("interval = \"1ms\"", &["telemetry.otlp.interval: ", "out of range", "1s to 1h"]),
         ("type = \"otlp\"", &["telemetry.otlp.type: "]),
     ] {

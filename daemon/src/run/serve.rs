@@ -24,7 +24,7 @@ use crate::{
     settings::Settings,
     status::{Question, Socket, Status},
     systemd::Notify,
-    telemetry::Metrics,
+    telemetry::Export,
 };
 
 /// How often to look whether something that waits has become possible.
@@ -68,7 +68,7 @@ struct Daemon<W> {
     pipeline: Pipeline,
     notify: Notify,
     socket: Option<Socket>,
-    metrics: Option<Metrics>,
+    telemetry: Option<Export>,
     /// `None` where what happens happens to another kernel.
     loaded: Option<Loaded>,
     settings: Option<Settings>,
@@ -96,7 +96,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         settings,
         notify: Notify::from_environment(),
         socket: listen(pipeline.config()),
-        metrics: measure(&pipeline),
+        telemetry: export(&pipeline),
         loaded: watch.is_live().then(|| Loaded::new(&pipeline.config().modules, watch.kernel_release().as_str())),
         reload,
         pipeline,
@@ -137,11 +137,14 @@ fn listen(config: &Config) -> Option<Socket> {
     Socket::bind(&config.status.socket).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
-/// Without metrics, too.
-fn measure(pipeline: &Pipeline) -> Option<Metrics> {
+/// Without a collector, too.
+fn export(pipeline: &Pipeline) -> Option<Export> {
     let config = pipeline.config().telemetry.clone()?;
-    let started = Metrics::start(config, &pipeline.resource());
-    started.inspect_err(|error| tracing::error!("the daemon's metrics can't be delivered: no thread: {error}")).ok()
+    let started = Export::start(config, &pipeline.resource());
+    let no_thread = |error: &io::Error| {
+        tracing::error!("the daemon's metrics and messages can't be delivered: no thread: {error}");
+    };
+    started.inspect_err(no_thread).ok()
 }
 
 /// Copies of the descriptors: they tell when the sensor's are readable, and live as long as they are waited for.
@@ -222,8 +225,8 @@ impl<W: Watch> Daemon<W> {
         self.take();
         self.cycle();
         self.tell_systemd();
-        if let Some(metrics) = &self.metrics {
-            metrics.update(self.status());
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.update(self.status());
         }
     }
 
@@ -359,9 +362,9 @@ impl<W: Watch> Daemon<W> {
         self.say(What::Stopped(Stopped { reason: reason.to_owned(), events, kernel_records, lost }));
         self.take();
         self.commit();
-        if let Some(metrics) = self.metrics.take() {
-            metrics.update(self.status());
-            metrics.stop();
+        if let Some(telemetry) = self.telemetry.take() {
+            telemetry.update(self.status());
+            telemetry.stop();
         }
         Ok(self.pipeline.stop()?)
     }

@@ -1,4 +1,4 @@
-//! The daemon's own metrics, to a collector by OTLP/gRPC: `[telemetry.otlp]`.
+//! The daemon's own metrics.
 //!
 //! | metric | unit | says |
 //! |---|---|---|
@@ -14,166 +14,24 @@
 //! | `kmodtrail.spool.damaged` | `{record}` | records that were damaged on the disk |
 //! | `kmodtrail.dead_letters.size` | `By` | refused records |
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{Meter, MeterProvider as _},
-};
-use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithTonicConfig as _};
-use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    metrics::{PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
-};
-use tokio::sync::oneshot;
+use opentelemetry::{KeyValue, metrics::Meter};
 
-use crate::{
-    config::{Telemetry, otlp::Compression},
-    event::names,
-    resource::Resource,
-    sink::otlp,
-    status::Status,
-};
+use crate::{event::names, status::Status};
 
-/// So long the last metrics may take when the daemon ends.
-const END: Duration = Duration::from_secs(2);
 const ATTRIBUTE: &str = "kmodtrail.enrichment.attribute";
 const SINK: &str = "kmodtrail.sink.name";
 const OUTCOME: &str = "kmodtrail.sink.outcome";
 
 /// How the daemon is, as it was told last.
-type Latest = Arc<Mutex<Option<Status>>>;
-
-/// What delivers them: a thread of its own, which nothing waits for.
-#[derive(Debug)]
-pub struct Metrics {
-    latest: Latest,
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Metrics {
-    /// Starts the thread. The collector need not be there.
-    ///
-    /// # Errors
-    /// Where there can't be another thread.
-    pub fn start(config: Telemetry, resource: &Resource) -> io::Result<Self> {
-        let latest = Latest::default();
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (told, resource) = (Arc::clone(&latest), of(resource));
-        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let provider = match provider(&config, resource, &told) {
-                    Ok(provider) => provider,
-                    Err(error) => return tracing::error!("the daemon's metrics can't be delivered: {error}"),
-                };
-                // whoever would stop it may be gone without a word
-                let _ = stopped.await;
-                // the last export needs this thread: the runtime is its connection's
-                let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(END)).await;
-                if let Ok(Err(error)) = ended {
-                    tracing::debug!(%error, "the last metrics were not delivered");
-                }
-            });
-        })?;
-        Ok(Self { latest, stop, thread })
-    }
-
-    /// What is told from now on.
-    pub fn update(&self, status: Status) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
-    }
-
-    /// Delivers what was told last, and ends.
-    pub fn stop(self) {
-        let Self { stop, thread, .. } = self;
-        // it may have ended already
-        let _ = stop.send(());
-        let _ = thread.join();
-    }
-}
-
-fn of(resource: &Resource) -> opentelemetry_sdk::Resource {
-    let attributes = resource.attributes().map(|(name, value)| KeyValue::new(name.to_owned(), value.to_owned()));
-    opentelemetry_sdk::Resource::builder_empty().with_attributes(attributes).build()
-}
-
-fn provider(
-    config: &Telemetry,
-    resource: opentelemetry_sdk::Resource,
-    latest: &Latest,
-) -> Result<SdkMeterProvider, opentelemetry_otlp::ExporterBuildError> {
-    let channel = otlp::channel(&config.otlp);
-    let mut exporter = MetricExporter::builder()
-        .with_tonic()
-        .with_channel(channel.channel)
-        .with_interceptor(channel.headers)
-        .with_timeout(config.otlp.timeout);
-    exporter = match config.otlp.compression {
-        Compression::None => exporter,
-        Compression::Gzip => exporter.with_compression(opentelemetry_otlp::Compression::Gzip),
-        Compression::Zstd => exporter.with_compression(opentelemetry_otlp::Compression::Zstd),
-    };
-    let exporter = exporter.build()?;
-    let exporter =
-        Telling { exporter, trouble: channel.trouble, to: config.otlp.endpoint.to_string(), told: Mutex::default() };
-    let reader = PeriodicReader::builder(exporter).with_interval(config.interval).build();
-    let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
-    instruments(&provider.meter("kmodtrail"), latest);
-    Ok(provider)
-}
-
-/// Says it once where they can't be delivered, and where they can again.
-#[derive(Debug)]
-struct Telling {
-    exporter: MetricExporter,
-    /// Why there was no connection.
-    trouble: otlp::LastTrouble,
-    to: String,
-    told: Mutex<Option<String>>,
-}
-
-impl PushMetricExporter for Telling {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let result = self.exporter.export(metrics).await;
-        let why = result.as_ref().err().map(|error| self.trouble.take().unwrap_or_else(|| error.to_string()));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told != why {
-            match &why {
-                Some(why) => tracing::error!(
-                    "the daemon's metrics can't be delivered to {}: {why}; the next ones are tried again",
-                    self.to
-                ),
-                None => tracing::info!("the daemon's metrics are delivered to {} again", self.to),
-            }
-            *told = why;
-        }
-        result
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn temporality(&self) -> Temporality {
-        self.exporter.temporality()
-    }
-}
+pub(super) type Latest = Arc<Mutex<Option<Status>>>;
 
 /// Takes a value with its attributes.
 type Observe<'a> = &'a mut dyn FnMut(u64, &[KeyValue]);
 
-fn instruments(meter: &Meter, latest: &Latest) {
+/// Each looks at what was told last.
+pub(super) fn instruments(meter: &Meter, latest: &Latest) {
     let counter = |name, unit, description, of: fn(&Status, Observe<'_>)| {
         let latest = Arc::clone(latest);
         let counter = meter.u64_observable_counter(name).with_unit(unit).with_description(description);

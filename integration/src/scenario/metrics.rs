@@ -1,4 +1,4 @@
-//! The daemon's own metrics, in a real collector.
+//! The daemon's own metrics and messages, in a real collector.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,13 @@ const TOKEN: &str = "metrics-token-2210";
 
 /// They come over TLS with a token; and with a wrong one the daemon says so, and works.
 fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
-    let collector = host.collector(&[Pipeline::metrics().tls(Tls::Server).token(TOKEN)])?;
+    let collector = host.collector(&[Pipeline::telemetry().tls(Tls::Server).token(TOKEN)])?;
     let mut daemon = host.daemon(&format!(
         r#"
         [telemetry.otlp]
         endpoint = "{}"
         interval = "1s"
+        logs = true
         bearer_token = {{ credential = "token" }}
         tls = {{ ca_file = "{}" }}
 
@@ -56,6 +57,12 @@ fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
     let counted = missing[parents].as_u64().unwrap_or(0);
     ensure!(told > 0 && told <= counted, "{told} in the metrics, then in the status {missing}");
     daemon.stop()?;
+    // the last message, too, is delivered before the daemon ends
+    let told = messages(&collector)?;
+    let last = told.last().context("no message of the daemon's")?;
+    ensure!(last["body"]["stringValue"] == "stopping" && last["severityText"] == "INFO", "the last is {last}");
+    let reason = elements(last, "attributes").find(|attribute| attribute["key"] == "reason");
+    ensure!(reason.is_some_and(|reason| reason["value"]["stringValue"] == "SIGTERM"), "without its reason: {last}");
     daemon.start(Play::QUIETLY)?;
     let counts = |sink: &Sink| ["delivered", "routed_nowhere"].map(|outcome| sink.count(outcome));
     let before = counts(&daemon.wait_for_sink("out", "nothing that waits", |sink| sink.count("pending") == 0)?);
@@ -77,6 +84,20 @@ fn metrics_are_what_the_ledger_says(host: &Host<'_>) -> Result<()> {
 /// Each count by itself: arrays are compared by their first difference.
 fn all_at_most(these: &[u64], those: &[u64]) -> bool {
     these.iter().zip(those).all(|(this, that)| this <= that)
+}
+
+/// The daemon's messages, in their order.
+fn messages(collector: &Collector) -> Result<Vec<Value>> {
+    let mut messages = Vec::new();
+    for line in collector.text(0)?.lines() {
+        let request: Value = serde_json::from_str(line).with_context(|| format!("in: {line}"))?;
+        for scope in elements(&request, "resourceLogs").flat_map(|resource| elements(resource, "scopeLogs")) {
+            let name = scope["scope"]["name"].as_str().unwrap_or_default();
+            ensure!(name.starts_with("kmodtrail"), "a message of {name:?}: {scope}");
+            messages.extend(elements(scope, "logRecords").cloned());
+        }
+    }
+    Ok(messages)
 }
 
 /// The values that came last, by their metrics' names and the values of their attributes.

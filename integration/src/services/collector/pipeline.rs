@@ -7,7 +7,7 @@ use crate::services::pki::Pki;
 /// From one receiver to one exporter. The settings are a collector's own; what is not set is off.
 #[derive(Clone, Debug)]
 pub(crate) struct Pipeline {
-    signal: &'static str,
+    signals: &'static [&'static str],
     receiver: Receiver,
     limits_memory: bool,
     exporter: Exporter,
@@ -61,18 +61,18 @@ impl Pipeline {
     /// From clients of OTLP, by gRPC and by HTTP, into a file.
     pub(crate) fn otlp() -> Self {
         let receiver = Receiver::Otlp { tls: Tls::Off, token: None, largest_request: None };
-        Self { signal: "logs", receiver, limits_memory: false, exporter: Exporter::File }
+        Self { signals: &["logs"], receiver, limits_memory: false, exporter: Exporter::File }
     }
 
-    /// As [`Self::otlp`], for metrics.
-    pub(crate) fn metrics() -> Self {
-        Self { signal: "metrics", ..Self::otlp() }
+    /// As [`Self::otlp`], for metrics, too.
+    pub(crate) fn telemetry() -> Self {
+        Self { signals: &["metrics", "logs"], ..Self::otlp() }
     }
 
     /// From a topic of Kafka into a file. `encoding` is `otlp_proto` or `otlp_json`.
     pub(crate) fn kafka(brokers: String, topic: &str, encoding: &'static str) -> Self {
         let receiver = Receiver::Kafka { brokers, topic: topic.to_owned(), encoding };
-        Self { signal: "logs", receiver, limits_memory: false, exporter: Exporter::File }
+        Self { signals: &["logs"], receiver, limits_memory: false, exporter: Exporter::File }
     }
 
     /// What it asks of clients of OTLP.
@@ -135,8 +135,10 @@ impl Pipeline {
         let processors: &[&str] = if self.limits_memory { &["memory_limiter"] } else { &[] };
         configuration["receivers"][&receiver] = receiver_settings;
         configuration["exporters"][&exporter] = exporter_settings;
-        configuration["service"]["pipelines"][format!("{}/{name}", self.signal)] =
-            json!({"receivers": [receiver], "processors": processors, "exporters": [exporter]});
+        for signal in self.signals {
+            configuration["service"]["pipelines"][format!("{signal}/{name}")] =
+                json!({"receivers": [receiver], "processors": processors, "exporters": [exporter]});
+        }
     }
 
     fn receiver(&self, name: &str, place: &Place<'_>, configuration: &mut Value) -> (String, Value) {
