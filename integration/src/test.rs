@@ -46,7 +46,11 @@ pub(crate) struct TestArguments {
 impl TestArguments {
     fn lines(&self) -> Result<Vec<&'static Line>> {
         if self.kernels.is_empty() {
-            let number = if self.all_kernels { usize::MAX } else { kernels::DEFAULT_LINES };
+            // Whoever names a kernel wants it.
+            let named =
+                |line: &Line| self.only.as_ref().is_some_and(|text| text.ends_with(&format!("::{}", line.name)));
+            let all = self.all_kernels || kernels::lines().iter().any(named);
+            let number = if all { usize::MAX } else { kernels::DEFAULT_LINES };
             return Ok(kernels::lines().iter().take(number).collect());
         }
         self.kernels.iter().map(|name| kernels::line(name)).collect()
@@ -61,10 +65,13 @@ impl TestArguments {
             lines.map(move |line| Chosen::Guest(scenario, line))
         });
         let all: Vec<_> = hosts.chain(guests).collect();
+        // `loads::6.1` is a part of `unloads::6.1`, too, but the name of one.
+        let exact = self.only.as_ref().is_some_and(|text| all.iter().any(|chosen| chosen.name() == *text));
         // `boots::6.1` is no part of a name of 6.12: a text that ends like a name must end it.
         let whole = self.only.as_deref().is_some_and(|text| all.iter().any(|chosen| text.ends_with(&chosen.place())));
         let wanted = |chosen: &Chosen| match &self.only {
             // Whoever names a slow scenario wants it.
+            Some(text) if exact => chosen.name() == *text,
             Some(text) if whole => chosen.name().ends_with(text),
             Some(text) => chosen.name().contains(text),
             None => self.full || !chosen.is_slow(),
@@ -183,4 +190,35 @@ fn attempt(name: &str, body: impl FnOnce(&Evidence) -> Result<()>) -> Result<(),
         }
     };
     Err(Failed::from(format!("{failure}\n{}\nagain: cargo xtask test --only {name}", evidence.report())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &str) -> Vec<String> {
+        let arguments = TestArguments {
+            kernels: vec![],
+            only: Some(only.to_owned()),
+            all_kernels: false,
+            full: false,
+            list: false,
+        };
+        arguments.chosen().expect("there are scenarios").into_iter().map(Chosen::name).collect()
+    }
+
+    #[test]
+    fn what_a_report_calls_a_trial_is_that_trial() {
+        for name in ["loads::6.1", "loads::7-full", "guest_boots::6.12-rt", "long_flood_of_requests::5.10"] {
+            assert_eq!(names(name), [name]);
+        }
+        assert_eq!(
+            names("unloads"),
+            ["unloads::5.10", "unloads::6.1", "unloads::6.12", "unloads::7"]
+                .into_iter()
+                .chain(["unloads_of_used::6.1", "unloads_of_used::7"])
+                .collect::<Vec<_>>()
+        );
+        assert!(names("nothing of this name").is_empty());
+    }
 }
