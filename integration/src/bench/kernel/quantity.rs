@@ -66,7 +66,7 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     quantity!("load_unload_caller", "load and unload, their caller's CPU, with / without", Ratio, Some(1.05), |m| Some(m.pair.ratio())),
     quantity!("programs_per_load_unload", "programs in the kernel, for a load and unload", Instructions, Some(30e3), |m| m.programs_per_pair.map(|n| n as f64)),
     quantity!("user_space_per_load_unload", "its own CPU, for a load and unload", Instructions, Some(150e3), |m| Some(m.user_space_per_pair as f64)),
-    quantity!("reading_per_megabyte", "and to hash and read a megabyte of a file that is new to it", Instructions, None, |m| m.reading_per_megabyte),
+    quantity!("reading_per_megabyte", "hashing and reading a megabyte of a file new to it", Instructions, None, |m| m.reading_per_megabyte),
     quantity!("user_space_per_request", "its own CPU, for a request in a flood of 20,000", Instructions, None, |m| Some(m.user_space_per_request as f64)),
     quantity!("requests_seen", "requests told about, of 20,000", Requests, None, |m| Some(m.requests_seen as f64)),
     quantity!("start", "its own CPU, from its start until it is ready", Instructions, Some(1e9), |m| Some(m.start as f64)),
