@@ -73,12 +73,12 @@ pub fn resource(resource: &Resource) -> Vec<u8> {
 fn key_value(out: &mut Vec<u8>, number: u32, name: &str, value: &Value<'_>) {
     // of most the length is known beforehand
     let any = match value {
-        Value::String(text) => wire::field_length(text.len()),
-        Value::Int(int) => 1 + wire::varint_length(int.cast_unsigned()),
-        Value::Bool(_) => 2,
-        Value::Format(_) | Value::Array(_) | Value::Map(_) => 0,
+        Value::String(text) => Some(wire::field_length(text.len())),
+        Value::Int(int) => Some(1 + wire::varint_length(int.cast_unsigned())),
+        Value::Bool(_) => Some(2),
+        Value::Format(_) | Value::Array(_) | Value::Map(_) => None,
     };
-    if any > 0 {
+    if let Some(any) = any {
         let key = wire::field_length(name.len());
         out.reserve(16 + key + any);
         wire::put_length(out, number, key + wire::field_length(any));

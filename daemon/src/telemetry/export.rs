@@ -27,7 +27,7 @@ use crate::{
     status::Status,
 };
 
-/// So long the last metrics and messages may take when the daemon ends.
+/// So long the last metrics may take when the daemon ends, and so long the last messages.
 const END: Duration = Duration::from_secs(2);
 const METRICS: (&str, &str) = ("metrics", "the next ones are tried again");
 const MESSAGES: (&str, &str) = ("messages", "the next ones are tried again, these are only where they go anyway");
@@ -54,7 +54,9 @@ impl Export {
             runtime.block_on(async {
                 let (metrics, logs) = match providers(&config, resource, &told) {
                     Ok(providers) => providers,
-                    Err(error) => return tracing::error!("the daemon's metrics can't be delivered: {error}"),
+                    Err(error) => {
+                        return tracing::error!("the daemon's metrics and messages can't be delivered: {error}");
+                    }
                 };
                 // whoever would stop it may be gone without a word
                 let _ = stopped.await;
