@@ -91,6 +91,11 @@ impl Kernel {
         self.folder.join("vmlinux")
     }
 
+    /// The compressed image, as boot loaders take it.
+    pub(crate) fn vmlinuz(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
     /// The folder of the kernel's modules (`/lib/modules/RELEASE` of an installed one).
     pub(crate) fn modules(&self) -> PathBuf {
         self.base().join("lib/modules").join(&self.release)
@@ -112,7 +117,7 @@ impl Kernel {
 }
 
 fn entry_name(line: &Line) -> String {
-    format!("kernels/{}", line.name)
+    format!("linux/{}", line.name)
 }
 
 fn newest_cached(cache: &Cache, line: &'static Line) -> Result<Option<Kernel>> {
@@ -183,14 +188,14 @@ fn unpack(source: &Source, packages: &[PathBuf], release: &str, place: &Path) ->
         let found = places.iter().map(|place| root.join(place)).find(|path| path.exists());
         found.with_context(|| format!("the packages of {release} have none of {}", places.join(", ")))
     };
-    let vmlinux = vmlinux::extract(&find(&images)?)?;
-    fs::write(place.join("vmlinux"), vmlinux)
-        .with_context(|| format!("writing {}", place.join("vmlinux").display()))?;
+    let (image, vmlinuz, vmlinux) = (find(&images)?, place.join("vmlinuz"), place.join("vmlinux"));
+    fs::write(&vmlinux, vmlinux::extract(&image)?).with_context(|| format!("writing {}", vmlinux.display()))?;
+    let moved = fs::rename(&image, &vmlinuz);
+    moved.with_context(|| format!("moving {} to {}", image.display(), vmlinuz.display()))?;
     let (modules, kept) = (find(&modules)?, place.join("lib/modules"));
     cache::make_folder(&kept)?;
     let moved = fs::rename(&modules, kept.join(release));
     moved.with_context(|| format!("moving {} to {}", modules.display(), kept.display()))?;
-    _ = fs::remove_file(kept.join(release).join("vmlinuz"));
     command::run(Command::new("depmod").arg("-b").arg(place).arg(release))?;
     let suite = place.join("suite");
     fs::write(&suite, source.name()).with_context(|| format!("writing {}", suite.display()))

@@ -34,6 +34,7 @@ pub(crate) struct Guest<'a> {
     limit: Duration,
     counted: bool,
     audit: bool,
+    sleeps: bool,
     command_line: String,
     programs: Vec<(String, PathBuf)>,
     files: Vec<(String, Content)>,
@@ -52,6 +53,7 @@ impl<'a> Guest<'a> {
             limit: Duration::from_secs(120),
             counted: false,
             audit: false,
+            sleeps: false,
             command_line: String::new(),
             programs: Vec::new(),
             files: Vec::new(),
@@ -92,6 +94,12 @@ impl<'a> Guest<'a> {
     /// Leaves the kernel's audit to be switched on by whoever wants it, as on an installed system.
     pub(crate) fn audit(mut self) -> Self {
         self.audit = true;
+        self
+    }
+
+    /// Can wake from ACPI's S3. QEMU resets the machine then, which would load an ELF image anew over the sleeping kernel.
+    pub(crate) fn sleeps(mut self) -> Self {
+        self.sleeps = true;
         self
     }
 
@@ -153,12 +161,8 @@ impl<'a> Guest<'a> {
         }
         // The cloud kernels have a serial driver built in, but neither 9p nor virtio.
         machine.arguments(["-serial", &format!("file:{}", archive.display())]);
-        machine.arguments([
-            "-kernel".as_ref(),
-            self.kernel.vmlinux().as_os_str(),
-            "-initrd".as_ref(),
-            initrd.as_os_str(),
-        ]);
+        let image = if self.sleeps { self.kernel.vmlinuz() } else { self.kernel.vmlinux() };
+        machine.arguments(["-kernel".as_ref(), image.as_os_str(), "-initrd".as_ref(), initrd.as_os_str()]);
         let audit = if self.audit { "" } else { " audit=0" };
         let command_line = format!("console=ttyS0 quiet panic=-1 mitigations=off{audit}{}", self.command_line);
         machine.arguments(["-append", &command_line]);

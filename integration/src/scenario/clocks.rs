@@ -3,10 +3,15 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::{GuestKind, Kernels, Scenario, Trial, told::load_by, watched::watched};
-use crate::{guest::Action, records::Record};
+use crate::{
+    guest::{Action, fast::Guest},
+    records::Record,
+};
 
-pub(super) const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "clocks", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: clocks }];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "clocks_that_step", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: steps },
+    Scenario { name: "clocks_of_sleepers", guest: GuestKind::Fast, kernels: Kernels::All, full: false, run: sleeps },
+];
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// The two clocks are read one after the other, by the actor and by the daemon, on a machine that may be stopped in between.
@@ -14,7 +19,8 @@ const TOLERANCE_NS: u64 = 500_000_000;
 /// `date +%s` cuts the second off that has begun.
 const CUT_NS: u64 = 1_000_000_000;
 
-fn clocks(trial: &Trial<'_>) -> Result<()> {
+/// Somebody sets the wall clock.
+fn steps(trial: &Trial<'_>) -> Result<()> {
     let outcome = watched(trial)?
         .script(
             "
@@ -43,6 +49,32 @@ fn clocks(trial: &Trial<'_>) -> Result<()> {
     ensure!(first_boot < second_boot && second_boot < third_boot, "boot times jump: {seen:?}");
     ensure!(second_boot - first_boot < HOUR_NS, "a step of the wall clock moved the boot time: {seen:?}");
     ensure!(second - first >= HOUR_NS - CUT_NS && third < first, "the steps are not told: {seen:?}");
+    Ok(())
+}
+
+/// The machine sleeps, in ACPI's S3, and a load of before is read only after it.
+fn sleeps(trial: &Trial<'_>) -> Result<()> {
+    let outcome = watched(trial)?
+        .guest(Guest::sleeps)
+        .script(
+            "
+            kill -STOP $daemon
+            named before finit /fixtures/dummy.ko
+            echo +4 > /sys/class/rtc/rtc0/wakealarm
+            echo mem > /sys/power/state || exit 91
+            kill -CONT $daemon
+            named after finit /fixtures/hello.ko
+            ",
+        )
+        .run()?;
+    let records = outcome.records()?;
+    let (before, after) = (outcome.named("before")?, outcome.named("after")?);
+    for action in [&before, &after] {
+        expect_wall_clock(load_by(&records, action)?, action)?;
+    }
+    let passed = after.boottime_before_ns - before.boottime_after_ns;
+    let awake = after.monotonic_before_ns - before.monotonic_after_ns;
+    ensure!(passed > awake + 2_000_000_000, "of {passed} ns it was awake {awake}: it did not sleep");
     Ok(())
 }
 
