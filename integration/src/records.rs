@@ -34,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) span_id: String,
     /// The resource's attributes.
     pub(crate) resource: BTreeMap<String, Value>,
+    /// Name, version and schema of the scope.
+    pub(crate) scope: [String; 3],
     /// The line of the file it was on, from 1.
     pub(crate) line: usize,
 }
@@ -155,8 +157,10 @@ fn records_of_request(request: &Value, line: usize) -> Result<Vec<Record>> {
     for resource_logs in array(request, "resourceLogs")? {
         let resource = resource_logs.get("resource").map(attributes).transpose()?.unwrap_or_default();
         for scope_logs in array(resource_logs, "scopeLogs")? {
+            let scope = [&scope_logs["scope"]["name"], &scope_logs["scope"]["version"], &scope_logs["schemaUrl"]];
+            let scope = scope.map(|text| text.as_str().unwrap_or_default().to_owned());
             for log_record in array(scope_logs, "logRecords")? {
-                records.push(record(log_record, &resource, line)?);
+                records.push(record(log_record, &resource, &scope, line)?);
             }
         }
     }
@@ -167,7 +171,7 @@ fn array<'a>(value: &'a Value, name: &str) -> Result<&'a [Value]> {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).with_context(|| format!("no array {name}"))
 }
 
-fn record(value: &Value, resource: &BTreeMap<String, Value>, line: usize) -> Result<Record> {
+fn record(value: &Value, resource: &BTreeMap<String, Value>, scope: &[String; 3], line: usize) -> Result<Record> {
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     // 64-bit integers are strings in OTLP/JSON, absent if 0.
     let time = |name: &str| match value.get(name) {
@@ -189,6 +193,7 @@ fn record(value: &Value, resource: &BTreeMap<String, Value>, line: usize) -> Res
         trace_id: text("traceId"),
         span_id: text("spanId"),
         resource: resource.clone(),
+        scope: scope.clone(),
         line,
     })
 }

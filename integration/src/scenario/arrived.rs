@@ -75,8 +75,7 @@ impl<'a> Arrived<'a> {
                 Place::Server(server, read) => {
                     let records = server.accepted_since(*read);
                     *read += records.len();
-                    let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
-                    come.push(Records::parse(&request.to_string())?);
+                    come.push(Records::parse(&json!({"resourceLogs": records}).to_string())?);
                 }
             }
         }
@@ -86,10 +85,11 @@ impl<'a> Arrived<'a> {
 
     fn add(&mut self, record: &Record) -> Result<()> {
         let uid = record.string("log.record.uid")?.to_owned();
-        let Record { event, attributes, body, severity, severity_number, time, observed, trace_id, .. } = record;
+        let Record { event, attributes, body, severity, severity_number, time, observed, .. } = record;
+        let Record { trace_id, span_id, resource, scope, .. } = record;
         let mut hasher = DefaultHasher::new();
-        (event, body, severity, severity_number, time, observed, trace_id).hash(&mut hasher);
-        attributes.iter().for_each(|(name, value)| (name, value.to_string()).hash(&mut hasher));
+        (event, body, severity, severity_number, time, observed, trace_id, span_id, scope).hash(&mut hasher);
+        attributes.iter().chain(resource).for_each(|(name, value)| (name, value.to_string()).hash(&mut hasher));
         let content = hasher.finish();
         if let Some(before) = self.records.insert(uid, content) {
             ensure!(before == content, "two records have one id, and one of them is\n{record}");

@@ -1,6 +1,6 @@
 //! The collector that other scenarios stand on: that it is real, and that its refusals are.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -8,7 +8,7 @@ use prost::Message as _;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::{Host, HostScenario};
+use super::{Host, HostScenario, arrived::Arrived};
 use crate::services::{
     collector::{Collector, Pipeline, Queue, Tls},
     kafka::{Listener, Login},
@@ -25,6 +25,7 @@ pub(super) const SCENARIOS: &[HostScenario] = &[
     HostScenario { name: "collector_refuses", full: false, run: refuses },
     HostScenario { name: "collector_comes_back", full: false, run: comes_back },
     HostScenario { name: "collector_reads_kafka", full: false, run: reads_kafka },
+    HostScenario { name: "collector_takes_our_lines", full: false, run: takes_our_lines },
     HostScenario { name: "collector_hands_hints_on", full: false, run: hands_hints_on },
 ];
 
@@ -147,6 +148,29 @@ fn reads_kafka(host: &Host<'_>) -> Result<()> {
 
 fn encoded(request: &ExportLogsServiceRequest) -> Result<Vec<u8>> {
     Ok(request.encode_to_vec())
+}
+
+/// Each line of a file sink's file is a request by itself, and nothing of it is lost on the collector. Its otlpjsonfile receiver reads a
+/// line as what an OTLP/HTTP client sends as JSON, by the same code.
+fn takes_our_lines(host: &Host<'_>) -> Result<()> {
+    let mut daemon = host.daemon(
+        "[sinks.out]\ntype = \"file\"\npath = \"FOLDER/events.jsonl\"\n[[routes]]\nname = \"all\"\nto = [\"out\"]\n",
+    )?;
+    daemon.play(1)?;
+    let collector = host.collector(&[Pipeline::otlp()])?;
+    let endpoint = collector.endpoint(0, Http);
+    let text = fs::read_to_string(daemon.path("events.jsonl"))?;
+    let lines = text.split_inclusive('\n');
+    for line in lines.clone() {
+        let answer = Client::default().post(&endpoint, Encoding::Json, line.as_bytes())?;
+        // a partial success would name what it did not take
+        ensure!(answer.status == 200 && answer.body == b"{\"partialSuccess\":{}}", "it answers {answer:?} to {line}");
+    }
+    let (mut written, mut taken) = (Arrived::in_file(&daemon, "events.jsonl"), Arrived::at_collector(&collector, &[0]));
+    wait_for("the records in the collector's file", || {
+        Ok((taken.look()?.len() == lines.clone().count()).then_some(()))
+    })?;
+    written.look()?.expect_same(&taken)
 }
 
 /// When to try again, said by the server behind a collector that has no queue, reaches the collector's clients.

@@ -103,9 +103,21 @@ impl Client {
         request: &ExportLogsServiceRequest,
         encoding: Encoding,
     ) -> Result<HttpAnswer> {
-        let (content_type, body) = match encoding {
-            Encoding::Protobuf => ("application/x-protobuf", request.encode_to_vec()),
-            Encoding::Json => ("application/json", serde_json::to_vec(request)?),
+        let body = match encoding {
+            Encoding::Protobuf => request.encode_to_vec(),
+            Encoding::Json => serde_json::to_vec(request)?,
+        };
+        self.post(endpoint, encoding, &body)
+    }
+
+    /// Sends these bytes by HTTP, as what `encoding` says.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) fn post(&self, endpoint: &str, encoding: Encoding, body: &[u8]) -> Result<HttpAnswer> {
+        let content_type = match encoding {
+            Encoding::Protobuf => "application/x-protobuf",
+            Encoding::Json => "application/json",
         };
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -117,7 +129,7 @@ impl Client {
         if let Some(token) = &self.token {
             post = post.header("authorization", format!("Bearer {token}"));
         }
-        let mut answer = post.send(&body)?;
+        let mut answer = post.send(body)?;
         let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(HttpAnswer { status: answer.status().as_u16(), retry_after, body: answer.body_mut().read_to_vec()? })
     }

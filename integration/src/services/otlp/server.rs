@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
-    logs::v1::LogRecord,
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::Code;
@@ -86,7 +86,8 @@ struct Story {
     script: VecDeque<Answer>,
     connections: usize,
     received: Vec<Received>,
-    accepted: Vec<LogRecord>,
+    /// A record in each.
+    accepted: Vec<ResourceLogs>,
 }
 
 /// What a connection has to tell its client.
@@ -166,11 +167,12 @@ impl ScriptedServer {
 
     /// All records that were accepted.
     pub(crate) fn accepted(&self) -> Vec<LogRecord> {
-        self.accepted_since(0)
+        let scopes = self.accepted_since(0).into_iter().flat_map(|resource| resource.scope_logs);
+        scopes.flat_map(|scope| scope.log_records).collect()
     }
 
-    /// Those after the first ones.
-    pub(crate) fn accepted_since(&self, first: usize) -> Vec<LogRecord> {
+    /// Those after the first ones, each with its resource and scope.
+    pub(crate) fn accepted_since(&self, first: usize) -> Vec<ResourceLogs> {
         self.state.story().accepted[first..].to_vec()
     }
 
@@ -230,8 +232,16 @@ impl Story {
             Answer::Accept | Answer::AcceptLate | Answer::AcceptAndCut => 0,
         };
         let resources = received.request.resource_logs.iter();
-        let records = resources.flat_map(|resource| &resource.scope_logs).flat_map(|scope| &scope.log_records);
-        self.accepted.extend(records.skip(rejected).cloned());
+        let scopes = resources.flat_map(|resource| resource.scope_logs.iter().map(move |scope| (resource, scope)));
+        let alone = scopes.flat_map(|(resource, scope)| {
+            scope.log_records.iter().map(move |record| {
+                let (schema_url, log_records) = (scope.schema_url.clone(), vec![record.clone()]);
+                let scope = ScopeLogs { scope: scope.scope.clone(), log_records, schema_url };
+                let schema_url = resource.schema_url.clone();
+                ResourceLogs { resource: resource.resource.clone(), scope_logs: vec![scope], schema_url }
+            })
+        });
+        self.accepted.extend(alone.skip(rejected));
         self.received.push(received);
         answer
     }
