@@ -1,10 +1,13 @@
 //! From events to the spool. What takes them out of it are the workers of the sinks.
 
 use std::{
+    convert::Infallible,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use tokio::sync::mpsc::Receiver;
 
 use super::{
     Print,
@@ -192,9 +195,9 @@ impl Pipeline {
         &self.config
     }
 
-    /// Opens again what may have been rotated away.
-    pub fn reopen(&self) {
-        self.sinks.reopen();
+    /// Opens again what may have been rotated away. The channel is closed when that is done, and the last configuration in use.
+    pub fn reopen(&self) -> Receiver<Infallible> {
+        self.sinks.reopen()
     }
 
     /// Events, the daemon's own among them.

@@ -1,6 +1,7 @@
 //! Waits for what may happen, and lets it happen.
 
 use std::{
+    convert::Infallible,
     future::{pending, poll_fn},
     io,
     os::fd::OwnedFd,
@@ -12,7 +13,8 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
-    time::{Interval, MissedTickBehavior, interval},
+    sync::mpsc::Receiver,
+    time::{self, Interval, MissedTickBehavior, interval},
 };
 
 use super::{Pipeline, Reload, RunError, Watch, memory};
@@ -32,6 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// So long the rings are left alone after they were read, unless they hold more: what a module call says in this time is read at once,
 /// and its caller wakes nobody up.
 const REST: Duration = Duration::from_millis(2);
+/// So long a reload waits for sinks, at most: one whose disk hangs must not hold up logrotate.
+const RELOAD: Duration = Duration::from_secs(5);
 /// Memory for events that is kept; a burst may need more for a moment.
 const KEPT_EVENTS: usize = 256;
 
@@ -57,10 +61,26 @@ impl Signals {
 enum Wake {
     Stop(&'static str),
     Reload,
+    /// All sinks have done what a reload has told them, or the time for it is over.
+    Reloaded(bool),
     Status,
     Asked(Question),
     Tick,
     Readable,
+}
+
+/// A reload that has not ended.
+struct Reloading {
+    /// Is closed when the last of them has done what it was told.
+    sinks: Receiver<Infallible>,
+    until: time::Instant,
+}
+
+impl Reloading {
+    /// Waits for the end; whether all sinks have come to it.
+    async fn over(&mut self) -> bool {
+        time::timeout_at(self.until, self.sinks.recv()).await.is_ok()
+    }
 }
 
 struct Daemon<W> {
@@ -73,6 +93,7 @@ struct Daemon<W> {
     loaded: Option<Loaded>,
     settings: Option<Settings>,
     reload: Reload,
+    reloading: Option<Reloading>,
     events: Vec<Event>,
     /// The pipeline has records of events that the sensor still keeps.
     uncommitted: bool,
@@ -99,6 +120,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         telemetry: export(&pipeline),
         loaded: watch.is_live().then(|| Loaded::new(&pipeline.config().modules, watch.kernel_release().as_str())),
         reload,
+        reloading: None,
         pipeline,
         events: Vec::new(),
         uncommitted: false,
@@ -112,16 +134,16 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
     loop {
         let reading = !daemon.pipeline.is_stuck();
         let more = reading && daemon.more;
-        match wake(&mut signals, &mut tick, &rings, daemon.socket.as_ref(), reading, more)
-            .await
-            .map_err(RunError::Loop)?
-        {
+        let Daemon { reloading, socket, .. } = &mut daemon;
+        let wake = wake(&mut signals, &mut tick, &rings, reloading.as_mut(), socket.as_ref(), reading, more);
+        match wake.await.map_err(RunError::Loop)? {
             Wake::Readable => {
                 daemon.rest();
                 daemon.cycle();
             }
             Wake::Tick => daemon.tick(),
             Wake::Reload => daemon.reload(),
+            Wake::Reloaded(by_all) => daemon.reloaded(by_all),
             Wake::Status => tracing::info!("{}", daemon.status()),
             Wake::Asked(question) => question.answer(daemon.status_json()),
             Wake::Stop(reason) => return daemon.stop(reason),
@@ -161,6 +183,7 @@ async fn wake(
     signals: &mut Signals,
     tick: &mut Interval,
     rings: &[AsyncFd<OwnedFd>; 2],
+    reloading: Option<&mut Reloading>,
     socket: Option<&Socket>,
     reading: bool,
     more: bool,
@@ -171,12 +194,19 @@ async fn wake(
             None => pending().await,
         }
     };
+    let reloaded = async {
+        match reloading {
+            Some(reloading) => reloading.over().await,
+            None => pending().await,
+        }
+    };
     let readable = pin!(poll_fn(|context| poll_rings(rings, context)));
     Ok(tokio::select! {
         biased;
         _ = signals.terminate.recv() => Wake::Stop("SIGTERM"),
         _ = signals.interrupt.recv() => Wake::Stop("SIGINT"),
         _ = signals.hangup.recv() => Wake::Reload,
+        by_all = reloaded => Wake::Reloaded(by_all),
         _ = signals.status.recv() => Wake::Status,
         _ = tick.tick() => Wake::Tick,
         question = asked => Wake::Asked(question),
@@ -315,8 +345,19 @@ impl<W: Watch> Daemon<W> {
                 tracing::error!("the configuration is wrong: the daemon goes on with the one it had");
             }
         }
-        self.pipeline.reopen();
+        self.reloading = Some(Reloading { sinks: self.pipeline.reopen(), until: time::Instant::now() + RELOAD });
         self.cycle();
+    }
+
+    /// The end of [`Self::reload`]: whoever rotates files may count on the new ones now.
+    fn reloaded(&mut self, by_all: bool) {
+        self.reloading = None;
+        if !by_all {
+            tracing::warn!(
+                "a sink is still busy with what it had {} s after the reload began: it does as it was told when that is done, or its disk answers",
+                RELOAD.as_secs()
+            );
+        }
         self.notify.ready(&self.status().to_string());
     }
 

@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io,
     sync::{Arc, mpsc},
     time::Duration,
 };
+
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::{
     config::{self, Config, SecretError},
@@ -133,11 +136,13 @@ impl Sinks {
         }
     }
 
-    /// Opens again what may have been rotated away.
-    pub(super) fn reopen(&self) {
+    /// Opens again what may have been rotated away. The channel is closed when all have done so, and do as they were last configured.
+    pub(super) fn reopen(&self) -> Receiver<Infallible> {
+        let (pending, over) = channel(1);
         for running in self.running.values() {
-            running.worker.reopen();
+            running.worker.reopen(pending.clone());
         }
+        over
     }
 
     /// Ends all of them: each may deliver what waits in this time.

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::desk::{Control, Desk, Told};
+use self::desk::{Control, Desk, Pending, Told};
 use super::{Deliver, Health, Outgoing, Trouble, Verdict, dead_letters::DeadLetters};
 use crate::{
     event::{DropReason, Dropped},
@@ -84,9 +84,9 @@ impl<D: Deliver + Send + 'static> Worker<D> {
         self.tell(Control::Configure { router, sink });
     }
 
-    /// Open again what may have been rotated away.
-    pub fn reopen(&self) {
-        self.tell(Control::Reopen);
+    /// Open again what may have been rotated away; `pending` is dropped when that is done, and what was ordered before.
+    pub fn reopen(&self, pending: Pending) {
+        self.tell(Control::Reopen(pending));
     }
 
     /// Ends it; [`Self::join`] waits for the end.
@@ -241,6 +241,7 @@ impl<D: Deliver> Loop<D> {
         if std::mem::take(&mut self.desk.reopen) {
             self.sink.reopen();
         }
+        self.desk.pending = None;
     }
 
     /// Finds what of the batch goes to this sink, and settles the rest.
@@ -307,7 +308,8 @@ impl<D: Deliver> Loop<D> {
                 verdicts = &mut delivery => return Ok(verdicts),
                 told = self.desk.told() => match told {
                     Told::Order if self.desk.replacement.is_some() => return Err(Interrupted::Replaced),
-                    Told::Order => {}
+                    // the answer of a far side may take long, and a sink that has one has no file
+                    Told::Order => self.desk.pending = None,
                     Told::End => return Err(Interrupted::Ended),
                 },
             }

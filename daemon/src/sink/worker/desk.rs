@@ -1,6 +1,6 @@
 //! Where a worker is told what to do.
 
-use std::{future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -9,12 +9,15 @@ use tokio::{
 
 use crate::route::Router;
 
+/// Comes with an order, and is dropped when that has been carried out: who has the other end hears of the last one.
+pub(super) type Pending = mpsc::Sender<Infallible>;
+
 /// What a worker is told.
 pub(super) enum Control<D> {
     /// Another configuration; another sink only where that has changed.
     Configure { router: Router, sink: Option<D> },
     /// Open again what may have been rotated away.
-    Reopen,
+    Reopen(Pending),
     /// Deliver what can be delivered in this time, and end.
     Stop { drain: Duration },
 }
@@ -25,6 +28,8 @@ pub(super) struct Desk<D> {
     pub(super) router: Router,
     pub(super) replacement: Option<D>,
     pub(super) reopen: bool,
+    /// Who waits for what was ordered so far.
+    pub(super) pending: Option<Pending>,
     /// When to end, once that is decided.
     pub(super) end: Option<Instant>,
     /// Whoever gave orders is gone.
@@ -39,7 +44,7 @@ pub(super) enum Told {
 
 impl<D> Desk<D> {
     pub(super) const fn new(orders: mpsc::UnboundedReceiver<Control<D>>, router: Router) -> Self {
-        Self { orders, router, replacement: None, reopen: false, end: None, closed: false }
+        Self { orders, router, replacement: None, reopen: false, pending: None, end: None, closed: false }
     }
 
     /// Waits for the next order, or for the end.
@@ -67,7 +72,10 @@ impl<D> Desk<D> {
                 self.router = router;
                 self.replacement = sink.or(self.replacement.take());
             }
-            Some(Control::Reopen) => self.reopen = true,
+            Some(Control::Reopen(pending)) => {
+                self.reopen = true;
+                self.pending = Some(pending);
+            }
             Some(Control::Stop { drain }) => self.end = Some(Instant::now() + drain),
             None => {
                 self.closed = true;

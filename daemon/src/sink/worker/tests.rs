@@ -2,7 +2,11 @@ use std::{
     collections::VecDeque,
     fs,
     path::PathBuf,
-    sync::{Mutex, mpsc::channel},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc::channel,
+    },
     time::Instant as Clock,
 };
 
@@ -25,6 +29,8 @@ struct Scripted {
     batches: Arc<Mutex<Vec<Vec<String>>>>,
     /// It never answers at all.
     hangs: bool,
+    /// How often it was opened again.
+    reopened: Arc<AtomicU32>,
 }
 
 impl Deliver for Scripted {
@@ -41,7 +47,9 @@ impl Deliver for Scripted {
         let answer = answer.unwrap_or_else(|| Box::new(|_| Verdict::Delivered));
         (0..records.len()).map(answer).collect()
     }
-    fn reopen(&mut self) {}
+    fn reopen(&mut self) {
+        self.reopened.fetch_add(1, Ordering::Relaxed);
+    }
     async fn close(self) {}
 }
 
@@ -252,5 +260,43 @@ fn another_sink_in_its_place_gets_what_the_first_one_could_not_deliver() {
     worker.configure(house.router(), Some(sink.clone()));
     assert_eq!(house.settled().delivered, 2);
     assert_eq!(sink.batches(), [ids]);
+    end(worker);
+}
+
+#[test]
+fn an_order_is_carried_out_when_what_is_in_hand_is_written() {
+    let mut house = House::new();
+    house.push(1);
+    let (go_on, waits) = channel::<()>();
+    let sink = Scripted::answering([Box::new(move |_| {
+        waits.recv().expect("the test lets it go on");
+        Verdict::Delivered
+    }) as Answer]);
+    let worker = house.worker(sink.clone());
+    while sink.batches().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (pending, mut over) = mpsc::channel(1);
+    worker.reopen(pending);
+    assert_eq!(over.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    assert_eq!(sink.reopened.load(Ordering::Relaxed), 0);
+    go_on.send(()).expect("it waits for it");
+    assert_eq!(over.blocking_recv(), None);
+    assert_eq!(sink.reopened.load(Ordering::Relaxed), 1);
+    end(worker);
+}
+
+#[test]
+fn nobody_waits_for_an_order_while_a_far_side_has_no_answer() {
+    let mut house = House::new();
+    house.push(1);
+    let hanging = Scripted { hangs: true, ..Scripted::default() };
+    let worker = house.worker(hanging.clone());
+    while hanging.batches().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (pending, mut over) = mpsc::channel(1);
+    worker.reopen(pending);
+    assert_eq!(over.blocking_recv(), None);
     end(worker);
 }
