@@ -41,8 +41,7 @@ pub(crate) fn run(arguments: &PrepareArguments) -> Result<()> {
         arguments.kernels.iter().map(|name| kernels::line(name)).collect::<Result<_>>()?
     };
     services(&testbed)?;
-    guests(&testbed, &lines, true)?;
-    systemd::prepare_root(testbed.cache(), Root::Containers)?;
+    guests(&testbed, &lines, &[Root::Plain, Root::Containers, Root::Newer])?;
     say(format_args!("everything is in {}", testbed.cache().root().display()));
     Ok(())
 }
@@ -66,15 +65,18 @@ pub(crate) fn services(testbed: &Testbed) -> Result<()> {
     collector::program::prepare(testbed.cache()).map(drop)
 }
 
-/// What guests with these kernels are made of, and the kernels. Two lines at a time: a half of it is waiting for the
-/// network, the other half is one processor's work.
+/// What guests with these kernels are made of, and the kernels; with systemd only where there are roots for it. Two lines at a time: a
+/// half of it is waiting for the network, the other half is one processor's work.
 ///
 /// # Errors
 /// When a part can't be had, naming the kernel.
-pub(crate) fn guests(testbed: &Testbed, lines: &[&'static Line], systemd: bool) -> Result<Vec<Kernel>> {
+pub(crate) fn guests(testbed: &Testbed, lines: &[&'static Line], roots: &[Root]) -> Result<Vec<Kernel>> {
     testbed.actor()?;
+    let systemd = !roots.is_empty();
+    for root in roots {
+        systemd::prepare_root(testbed.cache(), *root)?;
+    }
     if systemd {
-        systemd::prepare_root(testbed.cache(), Root::Plain)?;
         fixtures::xfs_image(testbed.cache())?;
     }
     let prepare = |line: &'static Line| {

@@ -46,7 +46,10 @@ use anyhow::Result;
 pub(crate) use self::host::{Host, HostScenario, Shared};
 use crate::{
     evidence::Evidence,
-    guest::{fast, systemd},
+    guest::{
+        fast,
+        systemd::{self, Root},
+    },
     kernels::{Kernel, Line},
     testbed::Testbed,
 };
@@ -72,6 +75,19 @@ pub(crate) enum GuestKind {
     Fast,
     /// See [`systemd`].
     Systemd,
+    /// One with systemd from another root.
+    SystemdWith(Root),
+}
+
+impl GuestKind {
+    /// What one with systemd boots from.
+    pub(crate) const fn root(self) -> Option<Root> {
+        match self {
+            Self::Fast => None,
+            Self::Systemd => Some(Root::Plain),
+            Self::SystemdWith(root) => Some(root),
+        }
+    }
 }
 
 /// The kernels a scenario applies to.

@@ -13,10 +13,11 @@ use libtest_mimic::{Arguments, Failed, Trial as LibtestTrial};
 use crate::{
     checks, command,
     evidence::Evidence,
+    guest::systemd::Root,
     kernels::{self, Freshness, Line},
     prepare,
     progress::{heading, say},
-    scenario::{self, GuestKind, Host, HostScenario, Scenario, Shared, Trial},
+    scenario::{self, Host, HostScenario, Scenario, Shared, Trial},
     testbed::Testbed,
 };
 
@@ -110,6 +111,14 @@ impl Chosen {
         }
     }
 
+    /// What its guest with systemd boots from.
+    const fn root(self) -> Option<Root> {
+        match self {
+            Self::Host(_) => None,
+            Self::Guest(scenario, _) => scenario.guest.root(),
+        }
+    }
+
     /// The line of its guest's kernel.
     const fn line(self) -> Option<&'static Line> {
         match self {
@@ -153,9 +162,10 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     let mut kernels = Vec::new();
     if !lines.is_empty() {
         heading("guests");
-        let systemd =
-            |chosen: &Chosen| matches!(chosen, Chosen::Guest(scenario, _) if scenario.guest == GuestKind::Systemd);
-        kernels = prepare::guests(&testbed, &lines, chosen.iter().any(systemd))?;
+        let mut roots: Vec<_> = chosen.iter().filter_map(|chosen| chosen.root()).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        kernels = prepare::guests(&testbed, &lines, &roots)?;
     }
     heading(format_args!("{} scenarios, {TEST_THREADS} at a time", chosen.len()));
     let (testbed, shared) = (Arc::new(testbed), Arc::new(Shared::new()?));

@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &KernelArguments) -> Result<()> {
     prepare::tools(&testbed)?;
     let peers = Peers::prepare(testbed.cache())?;
     let daemon = testbed.daemon()?;
-    let kernels = prepare::guests(&testbed, &lines, false)?;
+    let kernels = prepare::guests(&testbed, &lines, &[])?;
 
     let subjects = if arguments.subjects.is_empty() { Subject::ALL.as_slice() } else { &arguments.subjects };
     let mut figures = measure_all(&testbed, &peers, &kernels, subjects)?;

@@ -1,4 +1,4 @@
-//! A guest with systemd: Debian bookworm from a disk, with the modules of its kernel.
+//! A guest with systemd: Debian bookworm from a disk, or another [`Root`], with the modules of its kernel.
 //!
 //! Ten to fifteen seconds. The same paths as in a fast guest: /actor, /fixtures/*.ko, /kmodtrail if asked for, /out. The
 //! disk `/dev/disk/by-id/virtio-xfs` has an xfs, so that mounting it makes the kernel load a module by itself.

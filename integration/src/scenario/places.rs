@@ -15,21 +15,21 @@ use crate::{
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "pod",
-        guest: GuestKind::Systemd,
+        guest: GuestKind::SystemdWith(Root::Containers),
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
         run: pod::pod,
     },
     Scenario {
         name: "containers",
-        guest: GuestKind::Systemd,
+        guest: GuestKind::SystemdWith(Root::Containers),
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
         run: runtimes::containers,
     },
     Scenario {
         name: "units",
-        guest: GuestKind::Systemd,
+        guest: GuestKind::SystemdWith(Root::Containers),
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
         run: runtimes::units,

@@ -1,11 +1,16 @@
 //! The daemon under systemd, installed as a package installs it.
 
+mod reloads;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
 use super::{GuestKind, Kernels, Scenario, Trial};
-use crate::story::{self, SEEDS};
+use crate::{
+    guest::systemd::Root,
+    story::{self, SEEDS},
+};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "seeds", guest: GuestKind::Systemd, kernels: Kernels::All, full: false, run: seeds },
@@ -22,6 +27,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
         run: service_fails,
+    },
+    Scenario {
+        name: "service_reloads",
+        guest: GuestKind::SystemdWith(Root::Newer),
+        kernels: Kernels::Only(&["6.12", "7"]),
+        full: false,
+        run: reloads::service_reloads,
     },
 ];
 
@@ -72,16 +84,7 @@ fn service(trial: &Trial<'_>) -> Result<()> {
         .run()?;
     outcome.expect_success()?;
 
-    let status = outcome.text("status")?;
-    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
-    ensure!(!line("Uid:").contains("\t0\t"), "it runs as root: {}", line("Uid:"));
-    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF: include/uapi/linux/capability.h
-    let allowed = 1_u64 << 2 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39;
-    for name in ["CapEff:", "CapBnd:"] {
-        let mask = u64::from_str_radix(line(name).trim_start_matches(name).trim(), 16)?;
-        ensure!(mask & !allowed == 0, "more capabilities than it needs: {}", line(name));
-    }
-    ensure!(line("NoNewPrivs:").ends_with('1') && line("Seccomp:").ends_with('2'), "no sandbox:\n{status}");
+    sandboxed(&outcome.text("status")?)?;
     ensure!(outcome.text("mode")?.trim() == "kmodtrail 640", "the file is {}", outcome.text("mode")?);
     ensure!(outcome.text("status-text")?.contains("event"), "STATUS= says {}", outcome.text("status-text")?);
 
@@ -100,6 +103,20 @@ fn service(trial: &Trial<'_>) -> Result<()> {
     ensure!(outcome.text("end")?.contains("ExecMainStatus=0"), "it ended with {}", outcome.text("end")?);
     let journal = outcome.text("journal.jsonl")?;
     ensure!(journal.contains("\"F_REASON\":\"SIGTERM\""), "the journal has no fields of the daemon's:\n{journal}");
+    Ok(())
+}
+
+/// By the daemon's `/proc/PID/status` it is not root, and may do no more than it needs.
+fn sandboxed(status: &str) -> Result<()> {
+    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    ensure!(!line("Uid:").contains("\t0\t"), "it runs as root: {}", line("Uid:"));
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF: include/uapi/linux/capability.h
+    let allowed = 1_u64 << 2 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39;
+    for name in ["CapEff:", "CapBnd:"] {
+        let mask = u64::from_str_radix(line(name).trim_start_matches(name).trim(), 16)?;
+        ensure!(mask & !allowed == 0, "more capabilities than it needs: {}", line(name));
+    }
+    ensure!(line("NoNewPrivs:").ends_with('1') && line("Seccomp:").ends_with('2'), "no sandbox:\n{status}");
     Ok(())
 }
 

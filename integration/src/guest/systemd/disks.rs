@@ -1,5 +1,5 @@
-//! The disks of guests with systemd: a root, one with container runtimes for those that need them, and per kernel its modules and an initramfs
-//! that finds the disks.
+//! The disks of guests with systemd: a root, others for those that need container runtimes or a newer systemd, and per kernel its modules
+//! and an initramfs that finds the disks.
 
 use std::{
     fs::{self, File},
@@ -24,16 +24,16 @@ const INIT: &str = include_str!("init.sh");
 const SCENARIO: &str = include_str!("scenario.sh");
 const SERVICE: &str = include_str!("scenario.service");
 
-const DISTRIBUTION: &str = "bookworm";
-
 /// Which root a guest has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Root {
     /// A small system.
     #[default]
     Plain,
     /// With all the container runtimes that Debian has, none of them started.
     Containers,
+    /// As small a system of the next Debian: systemd 257 in the place of 252.
+    Newer,
 }
 
 /// What every root has beside the essential packages.
@@ -61,12 +61,21 @@ impl Root {
         match self {
             Self::Plain => "systemd-root",
             Self::Containers => "systemd-root-containers",
+            Self::Newer => "systemd-root-newer",
+        }
+    }
+
+    /// The release of Debian that it is made of, and that one's suites.
+    const fn distribution(self) -> (&'static str, [&'static str; 3]) {
+        match self {
+            Self::Plain | Self::Containers => ("bookworm", ["bookworm", "bookworm-updates", "bookworm-security"]),
+            Self::Newer => ("trixie", ["trixie", "trixie-updates", "trixie-security"]),
         }
     }
 
     fn packages(self) -> String {
         match self {
-            Self::Plain => PACKAGES.to_owned(),
+            Self::Plain | Self::Newer => PACKAGES.to_owned(),
             Self::Containers => format!("{PACKAGES}{RUNTIMES}"),
         }
     }
@@ -74,7 +83,7 @@ impl Root {
     /// Its size for mke2fs: the packages take half of it.
     const fn size(self) -> &'static str {
         match self {
-            Self::Plain => "500M",
+            Self::Plain | Self::Newer => "500M",
             Self::Containers => "2G",
         }
     }
@@ -113,9 +122,10 @@ pub(crate) struct Boot {
 /// When this is not root, or when mmdebstrap fails.
 pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
     let (name, packages, size) = (kind.name(), kind.packages(), kind.size());
-    let parts = (DISTRIBUTION, &packages, size, MASKED_UNITS, SCENARIO, SERVICE);
+    let (distribution, suites) = kind.distribution();
+    let parts = (distribution, &packages, size, MASKED_UNITS, SCENARIO, SERVICE);
     let version = match kind {
-        Root::Plain => cache::fingerprint(parts),
+        Root::Plain | Root::Newer => cache::fingerprint(parts),
         Root::Containers => cache::fingerprint((parts, RUNTIME_UNITS)),
     };
     let folder = cache.entry(name, &version, |place| {
@@ -123,9 +133,8 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
             nix::unistd::geteuid().is_root(),
             "making the guests' root needs root: run `cargo xtask prepare` as root once"
         );
-        let suites = ["bookworm", "bookworm-updates", "bookworm-security"];
         let sources = Suites::open(cache, &suites)?.sources();
-        say("making the root of the guests with systemd (a minute)");
+        say(format_args!("making the {name} of guests from {distribution} (a minute)"));
         let root = place.join("root");
         let mut debootstrap = Command::new("mmdebstrap");
         debootstrap.args(["--quiet", "--mode=root", "--variant=essential", &format!("--include={packages}")]);
@@ -133,7 +142,7 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
         for folder in ["doc", "man", "locale", "info"] {
             debootstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
         }
-        debootstrap.arg(DISTRIBUTION).arg(&root).arg(sources);
+        debootstrap.arg(distribution).arg(&root).arg(sources);
         command::run(debootstrap.env("LC_ALL", "C"))?;
         furnish(&root).with_context(|| format!("furnishing {}", root.display()))?;
         disk(&root, &place.join("root.ext4"), size)?;
