@@ -148,12 +148,13 @@ impl Default for Sensor {
     }
 }
 
-impl From<&Sensor> for sensor::Settings {
-    fn from(config: &Sensor) -> Self {
+impl From<&Config> for sensor::Settings {
+    fn from(config: &Config) -> Self {
         Self {
-            critical_ring_bytes: config.critical_ring_size.bytes(),
-            bulk_ring_bytes: config.bulk_ring_size.bytes(),
-            disabled_hooks: config.disabled_hooks.clone(),
+            critical_ring_bytes: config.sensor.critical_ring_size.bytes(),
+            bulk_ring_bytes: config.sensor.bulk_ring_size.bytes(),
+            disabled_hooks: config.sensor.disabled_hooks.clone(),
+            watched_settings: config.modules.settings.clone(),
         }
     }
 }

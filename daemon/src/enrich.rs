@@ -5,6 +5,7 @@
 
 mod ancestors;
 mod containers;
+mod keyrings;
 mod module_file;
 mod namespaces;
 mod place;
@@ -103,7 +104,7 @@ impl Enrich {
         }
         let mut deadline = None;
         for event in events {
-            self.signatures.read(event);
+            self.signatures.read(event, now);
             self.module_files.place(event);
             self.module_files.read(event, &mut deadline);
             match &mut event.what {

@@ -171,7 +171,7 @@ pub fn run(file: PathBuf, config: Config, source: Source, print: Option<Print>) 
     let reload: Reload = Box::new(move || config::load(&file));
     match source {
         Source::Kernel(capture) => {
-            let mut sensor = Sensor::open(&Settings::from(&config.sensor))?;
+            let mut sensor = Sensor::open(&Settings::from(&config))?;
             if let Some(path) = capture {
                 sensor.capture(&path).map_err(|source| RunError::Capture { path, source })?;
             }

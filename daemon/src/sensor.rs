@@ -20,6 +20,7 @@ mod load;
 mod play;
 mod policy;
 mod programs;
+mod setting;
 mod stream;
 mod threads;
 mod unload;
@@ -28,7 +29,7 @@ mod usermode_helper;
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -44,6 +45,7 @@ use self::{
     layout::Layout,
     policy::{Policy, Tainted},
     programs::Programs,
+    setting::WatchedSettings,
     stream::Stream,
 };
 use crate::event::{Coverage, Event, HookState, Lost, Origin, Taints, Text, Timestamps, What};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub bulk_ring_bytes: u32,
     /// Hooks of the table not to attach.
     pub disabled_hooks: Vec<String>,
+    /// Files with settings of the kernel: who writes them is told.
+    pub watched_settings: Vec<PathBuf>,
 }
 
 /// Counts since the sensor was opened.
@@ -118,6 +122,8 @@ impl Sensor {
         layout.settings.epoch = epoch;
         let tainted = Tainted::of_running_kernel();
         layout.settings.taints = tainted.now().unwrap_or_default().0;
+        let watched = WatchedSettings::new(&settings.watched_settings);
+        layout.settings.watched_settings = watched.names();
         raise_memlock_limit();
         let programs = Programs::attach(&layout, settings)?;
         let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
@@ -134,6 +140,7 @@ impl Sensor {
             // what came since the hook is there will come again, as a record
             taints: attached("add_taint").then(|| tainted.now()).flatten(),
             policy: Some(Arc::new(Policy::of_running_kernel())),
+            settings: Arc::new(watched),
         };
         Ok(Self {
             programs,
@@ -171,7 +178,12 @@ impl Sensor {
     /// Where the kernel refuses one.
     pub fn verify() -> Result<Vec<(&'static str, u32)>, SensorError> {
         raise_memlock_limit();
-        let settings = Settings { critical_ring_bytes: 1 << 16, bulk_ring_bytes: 1 << 16, disabled_hooks: Vec::new() };
+        let settings = Settings {
+            critical_ring_bytes: 1 << 16,
+            bulk_ring_bytes: 1 << 16,
+            disabled_hooks: Vec::new(),
+            watched_settings: Vec::new(),
+        };
         programs::verify(&Layout::of_running_kernel()?.with_everything(), &settings)
     }
 
@@ -321,6 +333,7 @@ fn lost_as(kind: Kind) -> (&'static str, &'static str) {
         Kind::ModuleLive => (LOAD, "module live"),
         Kind::FreeModule => (UNLOAD, "free_module"),
         Kind::AddTaint => ("linux.kernel_module.taint", "add_taint"),
+        Kind::SettingWrite => ("linux.kernel_module.setting", "write of a setting"),
     }
 }
 

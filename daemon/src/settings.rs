@@ -1,8 +1,8 @@
-//! Settings that decide what is loaded, and how: kernel.modprobe, kernel.modules_disabled, the folders of modprobe and modules-load.
+//! Settings that decide what is loaded, and how: kernel.modprobe, kernel.modules_disabled, the folders of modprobe and modules-load, and
+//! those with the keys that modules are signed with.
 //!
-//! Values of the kernel are looked at once a second, as nothing says when they change; folders are watched by inotify(7). Neither tells who
-//! it was, and a value that is changed and changed back between two looks is not seen. (A hook on every write of a setting would tell, and
-//! would fire when nothing about modules happens.)
+//! Values of the kernel are looked at once a second; the sensor has seen who wrote them meanwhile, and what, where that is a text. Folders
+//! are watched by inotify(7), which does not tell who it was.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,13 @@ use nix::{
 };
 
 use crate::{
-    event::{FileChange, Setting, Text, What},
+    event::{Event, FileChange, Setting, Text, What},
     host::Host,
 };
 
-/// modprobe.d(5), modules-load.d(5).
-const FOLDERS: [&str; 8] = [
+/// modprobe.d(5), modules-load.d(5); then where the keys are: dkms(8), update-secureboot-policy(1), the kernel's
+/// Documentation/admin-guide/module-signing.rst and IMA's appraisal, akmods.
+const FOLDERS: [&str; 13] = [
     "/etc/modprobe.d",
     "/run/modprobe.d",
     "/usr/local/lib/modprobe.d",
@@ -31,6 +32,11 @@ const FOLDERS: [&str; 8] = [
     "/run/modules-load.d",
     "/usr/local/lib/modules-load.d",
     "/usr/lib/modules-load.d",
+    "/var/lib/dkms",
+    "/var/lib/shim-signed/mok",
+    "/etc/keys",
+    "/etc/pki/akmods/certs",
+    "/etc/pki/akmods/private",
 ];
 /// So much of a value is kept, bytes. KMOD_PATH_LEN is 256.
 const LONGEST_VALUE: usize = 256;
@@ -43,6 +49,22 @@ struct Value {
     path: PathBuf,
     file: Option<File>,
     last: Option<Vec<u8>>,
+    /// The writes since the last look.
+    writes: Vec<Event>,
+    /// The last write before it, which had changed nothing yet: it is told by its beginning.
+    begun: Option<Event>,
+    /// What was found at the last look, where no write was seen: it may not have been read then.
+    unexplained: bool,
+}
+
+/// Something that has changed.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few")]
+pub enum Change {
+    /// What the kernel has said of it.
+    Seen(Event),
+    /// Nobody has seen who it was.
+    Found(What),
 }
 
 /// A folder of the host's.
@@ -76,7 +98,14 @@ impl Settings {
     fn with(paths: &[PathBuf], folders: Vec<Folder>) -> Self {
         let value = |path: &PathBuf| {
             let file = File::open(path).ok();
-            Value { last: file.as_ref().and_then(read), file, path: path.clone() }
+            Value {
+                last: file.as_ref().and_then(read),
+                file,
+                path: path.clone(),
+                writes: Vec::new(),
+                begun: None,
+                unexplained: false,
+            }
         };
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
         if let Err(error) = &inotify {
@@ -112,9 +141,24 @@ impl Settings {
         });
     }
 
-    /// To be called about once a second: what has changed since.
-    pub fn tick(&mut self) -> Vec<What> {
-        let mut found: Vec<_> = self.values.iter_mut().filter_map(Value::changed).collect();
+    /// Takes what the sensor has seen of settings out of the events: it comes back from [`Self::tick`], with what it has changed.
+    pub fn observe(&mut self, events: &mut Vec<Event>) {
+        let writes = events.extract_if(.., |event| matches!(event.what, What::Setting(_)));
+        for write in writes {
+            let of = |value: &&mut Value| match &write.what {
+                What::Setting(Setting::Value { path, .. }) => *path == value.path(),
+                _ => false,
+            };
+            if let Some(value) = self.values.iter_mut().find(of) {
+                value.writes.push(write);
+            }
+        }
+    }
+
+    /// To be called about once a second, after [`Self::observe`]: what has changed since.
+    pub fn tick(&mut self) -> Vec<Change> {
+        let mut changes: Vec<_> = self.values.iter_mut().flat_map(Value::changes).collect();
+        let mut found = Vec::new();
         self.calls = self.calls.wrapping_add(1);
         if self.calls.is_multiple_of(RETRY) {
             self.watch();
@@ -132,7 +176,8 @@ impl Settings {
             }
         }
         found.dedup();
-        found.into_iter().map(What::Setting).collect()
+        changes.extend(found.into_iter().map(What::Setting).map(Change::Found));
+        changes
     }
 
     fn of_folder(&mut self, folder: WatchDescriptor, mask: AddWatchFlags, name: Option<&Path>) -> Option<Setting> {
@@ -160,7 +205,11 @@ impl Settings {
 }
 
 impl Value {
-    fn changed(&mut self) -> Option<Setting> {
+    fn path(&self) -> Text {
+        Text::from_bytes(self.path.as_os_str().as_bytes())
+    }
+
+    fn look(&mut self) -> Option<Vec<u8>> {
         if self.file.is_none() {
             // a parameter of a module that is loaded later
             self.file = File::open(&self.path).ok();
@@ -169,13 +218,45 @@ impl Value {
         if now.is_none() {
             self.file = None;
         }
+        now
+    }
+
+    /// Where a text was written and written back, both were changes. What another value makes of itself is only known from a look.
+    fn changes(&mut self) -> Vec<Change> {
+        let now = self.look();
+        let mut writes = std::mem::take(&mut self.writes);
+        let last = writes.pop();
+        let mut changes = Vec::new();
+        for write in writes {
+            if let What::Setting(Setting::Value { after: Some(written), .. }) = &write.what {
+                changes.extend(self.becomes(Some(written.bytes()), Some(write)));
+            }
+        }
+        let begun = self.begun.take();
+        if now == self.last {
+            (self.begun, self.unexplained) = (last, false);
+            return changes;
+        }
+        let write = last.or(begun);
+        // the next look finds it again, and the kernel's word of it by then
+        if write.is_some() || std::mem::replace(&mut self.unexplained, true) {
+            self.unexplained = false;
+            changes.extend(self.becomes(now, write));
+        }
+        changes
+    }
+
+    fn becomes(&mut self, now: Option<Vec<u8>>, write: Option<Event>) -> Option<Change> {
         if now == self.last {
             return None;
         }
         let before = std::mem::replace(&mut self.last, now);
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Text::from_bytes(bytes));
-        let path = Text::from_bytes(self.path.as_os_str().as_bytes());
-        Some(Setting::Value { path, before: text(&before), after: text(&self.last) })
+        let what = What::Setting(Setting::Value { path: self.path(), before: text(&before), after: text(&self.last) });
+        Some(match write {
+            Some(event) => Change::Seen(Event { what, ..event }),
+            None => Change::Found(what),
+        })
     }
 }
 
@@ -188,77 +269,4 @@ fn read(file: &File) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn settings(settings: &mut Settings) -> Vec<Setting> {
-        settings
-            .tick()
-            .into_iter()
-            .filter_map(|what| if let What::Setting(s) = what { Some(s) } else { None })
-            .collect()
-    }
-
-    #[test]
-    fn a_value_that_changes_is_told_with_what_it_was() {
-        let folder = tempfile::tempdir().expect("a folder for the test");
-        let path = folder.path().join("modprobe");
-        let late = folder.path().join("late");
-        fs::write(&path, "/sbin/modprobe\n").expect("the test may write");
-        let mut watched = Settings::with(&[path.clone(), late.clone()], vec![]);
-        assert_eq!(settings(&mut watched), []);
-        fs::write(&path, "/tmp/x\n").expect("the test may write");
-        let value = |path: &Path, before: Option<&str>, after: Option<&str>| Setting::Value {
-            path: path.display().to_string().as_str().into(),
-            before: before.map(Text::from),
-            after: after.map(Text::from),
-        };
-        assert_eq!(settings(&mut watched), [value(&path, Some("/sbin/modprobe"), Some("/tmp/x"))]);
-        assert_eq!(settings(&mut watched), []);
-        fs::write(&late, "1\n").expect("the test may write");
-        assert_eq!(settings(&mut watched), [value(&late, None, Some("1"))]);
-    }
-
-    #[test]
-    fn what_happens_in_a_folder_is_told_also_in_one_that_comes_later() {
-        let root = tempfile::tempdir().expect("a folder for the test");
-        let (there, later) = (root.path().join("there"), root.path().join("later"));
-        fs::create_dir(&there).expect("the test may write");
-        let folder = |path: &str, place: &Path| Folder { path: path.into(), place: place.to_owned() };
-        let folders = vec![folder("/etc/modprobe.d", &there), folder("/etc/modules-load.d", &later)];
-        let mut watched = Settings::with(&[], folders);
-        fs::write(there.join("a.conf"), "install usb-storage /bin/false\n").expect("the test may write");
-        fs::rename(there.join("a.conf"), there.join("b.conf")).expect("the test may rename");
-        fs::remove_file(there.join("b.conf")).expect("the test may delete");
-        let file = |path: &str, change| Setting::File { path: path.into(), change };
-        assert_eq!(
-            settings(&mut watched),
-            [
-                file("/etc/modprobe.d/a.conf", FileChange::Created),
-                file("/etc/modprobe.d/a.conf", FileChange::Written),
-                file("/etc/modprobe.d/a.conf", FileChange::Removed),
-                file("/etc/modprobe.d/b.conf", FileChange::Created),
-                file("/etc/modprobe.d/b.conf", FileChange::Removed),
-            ]
-        );
-        fs::create_dir(&later).expect("the test may write");
-        for _ in 0..RETRY {
-            assert_eq!(settings(&mut watched), []);
-        }
-        fs::write(later.join("c.conf"), "dummy\n").expect("the test may write");
-        let told = settings(&mut watched);
-        assert_eq!(told.last(), Some(&file("/etc/modules-load.d/c.conf", FileChange::Written)), "{told:?}");
-        // it goes, and comes again
-        fs::remove_dir_all(&later).expect("the test may delete");
-        settings(&mut watched);
-        fs::create_dir(&later).expect("the test may write");
-        for _ in 0..RETRY {
-            settings(&mut watched);
-        }
-        fs::write(later.join("d.conf"), "dummy\n").expect("the test may write");
-        let told = settings(&mut watched);
-        assert_eq!(told.last(), Some(&file("/etc/modules-load.d/d.conf", FileChange::Written)), "{told:?}");
-    }
-}
+mod tests;

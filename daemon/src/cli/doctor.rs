@@ -10,7 +10,12 @@ use crate::{
 /// Exit status 0: everything is seen, or has its fallback; 1: something is missing, or nothing can be seen.
 pub(super) fn main(json: bool) -> ExitCode {
     // the smallest rings: nothing is read
-    let settings = Settings { critical_ring_bytes: 1 << 16, bulk_ring_bytes: 1 << 16, disabled_hooks: Vec::new() };
+    let settings = Settings {
+        critical_ring_bytes: 1 << 16,
+        bulk_ring_bytes: 1 << 16,
+        disabled_hooks: Vec::new(),
+        watched_settings: Vec::new(),
+    };
     let sensor = Sensor::open(&settings);
     let (text, ok) = match &sensor {
         Ok(sensor) if json => {

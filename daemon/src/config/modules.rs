@@ -13,7 +13,8 @@ pub struct Modules {
     /// lasts is a record linux.kernel_module.hidden.
     pub check_interval: Duration,
     /// `settings`, default kernel.modprobe, kernel.modules_disabled, module.sig_enforce and the lockdown mode, by their files: values of the
-    /// kernel of which each change is a record linux.kernel_module.setting. A module's parameters are such files, too.
+    /// kernel of which each change is a record linux.kernel_module.setting. A module's parameters are such files, too. Of the first eight
+    /// the record says who it was.
     pub settings: Vec<PathBuf>,
     /// `heartbeat_interval`, default "5m", "10s" to "1d": how often there is a record kmodtrail.heartbeat.
     pub heartbeat_interval: Duration,

@@ -11,12 +11,14 @@ use der::{Decode as _, Encode as _};
 use lru::LruCache;
 use x509_cert::{name::Name, time::Time};
 
-use crate::event::{Appended, Event, Signature, SignatureBlock, Text, What};
+use super::keyrings::Keyrings;
+use crate::event::{Appended, Event, Signature, SignatureBlock, SignatureState, Text, What};
 
 /// Signatures that were read: a module that is loaded again has the same one.
 #[derive(Debug)]
 pub(super) struct Signatures {
     known: LruCache<Arc<[u8]>, Appended>,
+    keyrings: Keyrings,
 }
 
 /// A signature has at most 4 KiB.
@@ -28,25 +30,30 @@ const LONGEST_ID: usize = 64;
 
 impl Default for Signatures {
     fn default() -> Self {
-        Self { known: LruCache::new(MOST) }
+        Self { known: LruCache::new(MOST), keyrings: Keyrings::new("/proc/keys") }
     }
 }
 
 impl Signatures {
-    /// Replaces raw signatures by what they say.
-    pub(super) fn read(&mut self, event: &mut Event) {
+    /// Replaces raw signatures by what they say. `now` in nanoseconds.
+    pub(super) fn read(&mut self, event: &mut Event, now: u64) {
         let signature = match &mut event.what {
             What::Load(load) => &mut load.signature,
             What::Verify(verify) => &mut verify.signature,
             _ => return,
         };
         let Signature { appended: Appended::Raw(raw), .. } = signature else { return };
-        if let Some(known) = self.known.get(raw) {
-            signature.appended = known.clone();
-            return;
+        let read = match self.known.get(raw) {
+            Some(known) => known.clone(),
+            None => {
+                let read = block(raw).map_or_else(Appended::Unreadable, |block| Appended::Block(Arc::new(block)));
+                self.known.put(Arc::clone(raw), read.clone());
+                read
+            }
+        };
+        if let (SignatureState::Valid, Appended::Block(block)) = (signature.state, &read) {
+            signature.keyring = self.keyrings.of(block, now);
         }
-        let read = block(raw).map_or_else(Appended::Unreadable, |block| Appended::Block(Arc::new(block)));
-        self.known.put(Arc::clone(raw), read.clone());
         signature.appended = read;
     }
 }

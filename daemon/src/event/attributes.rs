@@ -323,6 +323,7 @@ fn signature(signature: &Signature, put: &mut Put<'_>) {
     put.set(names::MODULE_SIGNATURE_STATE, signature.state.name());
     put.maybe(names::MODULE_SIGNATURE_ENFORCED, signature.enforced);
     put.maybe(names::MODULE_SIGNATURE_PRESENT, signature.appended.is_there());
+    put.maybe(names::MODULE_SIGNATURE_KEYRING, signature.keyring);
     match &signature.appended {
         Appended::Block(block) => {
             put.maybe(names::MODULE_SIGNATURE_SIGNER, block.signer.as_ref());

@@ -45,6 +45,9 @@ names! {
     MODULE_SIGNATURE_PRESENT = "linux.kernel_module.signature.present": Bool;
     MODULE_SIGNATURE_SIGNER = "linux.kernel_module.signature.signer": Text;
     MODULE_SIGNATURE_KEY_ID = "linux.kernel_module.signature.key_id": Text;
+    MODULE_SIGNATURE_KEYRING = "linux.kernel_module.signature.keyring": Word(&[
+        "builtin_trusted_keys", "machine", "platform", "secondary_trusted_keys",
+    ]);
     MODULE_SIGNATURE_HASH = "linux.kernel_module.signature.hash_algorithm": Text;
     MODULE_SIGNATURE_TIME = "linux.kernel_module.signature.time": Text;
     MODULE_SIGNATURE_ERROR = "linux.kernel_module.signature.error": Text;

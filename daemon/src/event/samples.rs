@@ -181,7 +181,7 @@ fn of_no_package() -> Event {
 }
 
 fn unreadable(state: SignatureState) -> Signature {
-    Signature { state, enforced: Some(false), appended: Appended::Unreadable("it is no PKCS#7 message") }
+    Signature { state, enforced: Some(false), appended: Appended::Unreadable("it is no PKCS#7 message"), keyring: None }
 }
 
 /// An unsigned load by a person.
@@ -199,7 +199,12 @@ pub(crate) fn load() -> Event {
         image_size: Some(123_456),
         parameters: Some(Parameters { text: "debug=1".into(), cut: true }),
         joined: false,
-        signature: Signature { state: SignatureState::Unsigned, enforced: Some(false), appended: Appended::Nothing },
+        signature: Signature {
+            state: SignatureState::Unsigned,
+            enforced: Some(false),
+            appended: Appended::Nothing,
+            keyring: None,
+        },
         kernel_taints: Some(KernelTaints { before: Taints(0), after: Taints(12288) }),
         alias: Some("evil-alias".into()),
         duration: Some(1_234_567),
@@ -216,7 +221,8 @@ fn block() -> SignatureBlock {
 }
 
 fn signed(state: SignatureState) -> Signature {
-    Signature { state, enforced: Some(true), appended: Appended::Block(Arc::new(block())) }
+    let keyring = (state == SignatureState::Valid).then_some("builtin_trusted_keys");
+    Signature { state, enforced: Some(true), appended: Appended::Block(Arc::new(block())), keyring }
 }
 
 fn with_signature(signature: Signature) -> Event {
@@ -335,8 +341,8 @@ pub(crate) fn all() -> Vec<Event> {
         event(What::Verify(Verify {
             file: Some(file()),
             name: Some("evil".into()),
-            signature: signed(SignatureState::UntrustedKey),
-            errno: Some(126),
+            signature: signed(SignatureState::Valid),
+            errno: Some(0),
         })),
         load(),
         with_signature(signed(SignatureState::Valid)),
@@ -387,7 +393,7 @@ pub(crate) fn all() -> Vec<Event> {
             listed: vec!["records", "/sys/module"],
             missing: vec!["/proc/modules"],
         })),
-        bare(What::Setting(Setting::Value {
+        event(What::Setting(Setting::Value {
             path: "/proc/sys/kernel/modprobe".into(),
             before: Some("/sbin/modprobe".into()),
             after: Some("/tmp/x".into()),

@@ -66,7 +66,8 @@ pub(super) fn of(event: &Event) -> String {
             let text = |value: &Option<super::Text>| {
                 value.as_ref().map_or_else(|| "nothing".to_owned(), |v| format!("\"{v}\""))
             };
-            format!("{path} was {}, and is {}", text(before), text(after))
+            let by = event.process.as_ref().map(|_| format!(", by {who}")).unwrap_or_default();
+            format!("{path} was {}, and is {}{by}", text(before), text(after))
         }
         What::Setting(Setting::File { path, change }) => match change {
             FileChange::Created => format!("{path} is new"),

@@ -70,6 +70,8 @@ pub struct Signature {
     pub enforced: Option<bool>,
     /// What stands at the end of the image.
     pub appended: Appended,
+    /// The kernel's keyring with the key that it was valid for, where that can be told.
+    pub keyring: Option<&'static str>,
 }
 
 /// What stands at the end of a module's image, where the kernel looks for a signature.
@@ -102,7 +104,8 @@ pub struct SignatureBlock {
 
 impl Signature {
     /// Nothing was seen.
-    pub const UNKNOWN: Self = Self { state: SignatureState::Unknown, enforced: None, appended: Appended::Unknown };
+    pub const UNKNOWN: Self =
+        Self { state: SignatureState::Unknown, enforced: None, appended: Appended::Unknown, keyring: None };
 }
 
 impl Appended {

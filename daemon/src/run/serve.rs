@@ -23,7 +23,7 @@ use crate::{
     event::{Event, Started, Stopped, What},
     loaded::{Finding, Loaded},
     sensor::Totals,
-    settings::Settings,
+    settings::{Change, Settings},
     status::{Question, Socket, Status},
     systemd::Notify,
     telemetry::Export,
@@ -242,6 +242,9 @@ impl<W: Watch> Daemon<W> {
     fn cycle(&mut self) {
         if !self.pipeline.is_stuck() {
             self.more = self.watch.read(self.pipeline.takes_bulk(), &mut self.events);
+            if let Some(settings) = &mut self.settings {
+                settings.observe(&mut self.events);
+            }
             self.read = Instant::now();
             self.take();
         }
@@ -254,6 +257,7 @@ impl<W: Watch> Daemon<W> {
         dropped.into_iter().for_each(|what| self.say(what));
         self.take();
         self.cycle();
+        self.look_at_settings();
         self.tell_systemd();
         if let Some(telemetry) = &self.telemetry {
             telemetry.update(self.status());
@@ -308,10 +312,18 @@ impl<W: Watch> Daemon<W> {
             let findings = loaded.tick(self.watch.now().boot, self.pipeline.events(), self.watch.totals());
             findings.into_iter().for_each(|finding| self.say(finding));
         }
-        if let Some(settings) = &mut self.settings {
-            let changes = settings.tick();
-            changes.into_iter().for_each(|what| self.say(what));
+    }
+
+    fn look_at_settings(&mut self) {
+        let changes = self.settings.as_mut().map(Settings::tick).unwrap_or_default();
+        for change in changes {
+            match change {
+                Change::Seen(event) => self.events.push(event),
+                Change::Found(what) => self.say(what),
+            }
         }
+        self.take();
+        self.commit();
     }
 
     fn started(&mut self) {
@@ -398,6 +410,10 @@ impl<W: Watch> Daemon<W> {
         tracing::info!(reason, "stopping");
         self.notify.stopping();
         self.watch.finish(&mut self.events);
+        if let Some(settings) = &mut self.settings {
+            settings.observe(&mut self.events);
+        }
+        self.look_at_settings();
         let events = self.pipeline.events() + self.events.len() as u64;
         let Totals { kernel_records, lost } = self.watch.totals();
         self.say(What::Stopped(Stopped { reason: reason.to_owned(), events, kernel_records, lost }));

@@ -152,6 +152,11 @@ impl Assembler {
             }
             Kind::FreeModule => self.free(&mut thread, fact, clock, events),
             Kind::AddTaint => self.tainted(&thread, fact, clock, events),
+            Kind::SettingWrite => {
+                if let Some(write) = self.context.settings.write(fact) {
+                    events.push(self.frame(fact, clock).event(clock, What::Setting(write)));
+                }
+            }
             Kind::SyscallReturn if fact.head.args[1] == Kind::DeleteModule as u64 => {
                 self.end_unload(&mut thread, Some(fact), clock, events);
             }

@@ -66,6 +66,7 @@ impl Source {
             checks_signatures: self.checks_signatures,
             taints: self.taints.map(Taints),
             policy: None,
+            settings: Arc::default(),
         }
     }
 

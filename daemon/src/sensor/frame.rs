@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{causes::Cause, clock::Clock, policy::Policy};
+use super::{causes::Cause, clock::Clock, policy::Policy, setting::WatchedSettings};
 use crate::event::{Event, Origin, Process, SpanId, Taints, TraceId, What};
 
 /// What the assembler must know of the sensor.
@@ -21,6 +21,8 @@ pub(super) struct Context {
     pub(super) taints: Option<Taints>,
     /// What the running kernel demands; `None` where the records are another kernel's.
     pub(super) policy: Option<Arc<Policy>>,
+    /// Whose writers are told.
+    pub(super) settings: Arc<WatchedSettings>,
 }
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ impl Context {
             checks_signatures: true,
             taints: Some(Taints(0)),
             policy: None,
+            settings: Arc::default(),
         }
     }
 }

@@ -215,6 +215,38 @@ pub(super) const HOOKS: &[Hook] = &[
         Costs("taint records, and the kernel's taints before and after a load")
     ),
     hook!(
+        "setting.text",
+        "proc_dostring_entry",
+        &["proc_dostring"],
+        ALL,
+        "who writes a setting that is a text, as kernel.modprobe",
+        Costs("who changed kernel.modprobe")
+    ),
+    hook!(
+        "setting.number",
+        "proc_dointvec_minmax_entry",
+        &["proc_dointvec_minmax"],
+        ALL,
+        "who writes a setting that is a number, as kernel.modules_disabled",
+        Costs("who changed kernel.modules_disabled")
+    ),
+    hook!(
+        "setting.parameter",
+        "param_attr_store_entry",
+        &["param_attr_store"],
+        ALL,
+        "who writes a parameter of a module, as module.sig_enforce",
+        Costs("who changed a module's parameter")
+    ),
+    hook!(
+        "setting.lockdown",
+        "lockdown_write_entry",
+        &["lockdown_write"],
+        ALL,
+        "who locks the kernel down",
+        Costs("who locked the kernel down")
+    ),
+    hook!(
         "free_module",
         "free_module_entry",
         &["free_module"],

@@ -210,6 +210,7 @@ impl OpenLoad {
             state: self.signature_state(context),
             enforced: context.policy.as_ref().and_then(|policy| policy.enforced()),
             appended: self.appended.clone(),
+            keyring: None,
         }
     }
 

@@ -71,10 +71,13 @@ pub enum Kind {
     /// Entry of add_taint with a flag that the kernel does not have yet. `args`: the flag's number. With an identity where the task is in
     /// no load.
     AddTaint = 21,
+    /// Entry of a function that writes a setting which user space watches. `args`: a [`setting_class`]. Sections: identity,
+    /// [`section::NAME`], [`section::OWNER`], [`section::VALUE`], where there are such.
+    SettingWrite = 22,
 }
 
 /// One more than the greatest [`Kind`].
-pub const KINDS: usize = 22;
+pub const KINDS: usize = 23;
 
 impl Kind {
     /// All kinds, in the order of their numbers.
@@ -100,6 +103,7 @@ impl Kind {
         Self::ModuleLive,
         Self::FreeModule,
         Self::AddTaint,
+        Self::SettingWrite,
     ];
 
     /// The kind with this number.
@@ -150,6 +154,18 @@ pub mod head_flags {
     pub const COMPAT: u32 = 1 << 2;
     /// The record goes to the bulk ring; the kernel side's own, not in what is sent.
     pub const BULK: u32 = 1 << 31;
+}
+
+/// What kind of setting is written: the first of [`Head::args`] of [`Kind::SettingWrite`].
+pub mod setting_class {
+    /// A text below /proc/sys.
+    pub const TEXT: u64 = 0;
+    /// A number below /proc/sys.
+    pub const NUMBER: u64 = 1;
+    /// A parameter of a module, /sys/module/OWNER/parameters/NAME.
+    pub const PARAMETER: u64 = 2;
+    /// /sys/kernel/security/lockdown.
+    pub const LOCKDOWN: u64 = 3;
 }
 
 /// One ancestor of the process, as its thread group leader shows it.
@@ -247,6 +263,10 @@ pub mod section {
     /// What is appended to the module: `struct module_signature` (include/linux/module_signature.h), then the signature before it, up to
     /// [`super::SIGNATURE_BYTES`].
     pub const SIGNATURE: u16 = 12;
+    /// The module whose parameter it is.
+    pub const OWNER: u16 = 13;
+    /// What is written, NUL-terminated or cut.
+    pub const VALUE: u16 = 14;
 
     /// The bytes could not be read.
     pub const FAULT: u16 = 1;

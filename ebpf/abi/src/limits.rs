@@ -31,6 +31,8 @@ pub const NAME_BYTES: usize = 64;
 pub const HELPER_BYTES: usize = 256;
 /// Arguments of a helper.
 pub const HELPER_ARGS: usize = 6;
+/// Settings whose writers are told.
+pub const WATCHED_SETTINGS: usize = 8;
 /// A section's header.
 pub const SECTION_HEADER: usize = 8;
 
@@ -54,7 +56,7 @@ const fn bytes(n: usize) -> usize {
 const WHO: usize =
     size_of::<Head>() + size_of::<Identity>() + path(CGROUP_BUDGET) + 2 * path(PATH_BUDGET) + bytes(ARGV_BYTES);
 /// The longest of the parts that follow: the file of finit_module. The others are name, version and srcversion; name and
-/// parameters; the helper's path and arguments; the signature.
+/// parameters; the helper's path and arguments; the signature; a setting's name, owner and value.
 const WHAT: usize = path(size_of::<FileFacts>() + FILE_BUDGET);
 /// The longest record that there can be.
 pub const RECORD_MAX: usize = WHO + WHAT;
@@ -63,6 +65,7 @@ const _: () = {
     assert!(RECORD_MAX <= POSITION_MASK as usize);
     assert!(3 * bytes(NAME_BYTES) <= WHAT && bytes(NAME_BYTES) + bytes(PARAMETER_BYTES) <= WHAT);
     assert!(bytes(HELPER_BYTES) + bytes(HELPER_BYTES * HELPER_ARGS) <= WHAT);
+    assert!(2 * bytes(NAME_BYTES) + bytes(HELPER_BYTES) <= WHAT);
     assert!(bytes(SIGNATURE_INFO_BYTES + SIGNATURE_BYTES) <= WHAT && SIGNATURE_BYTES <= PIECE);
     assert!(ARGV_BYTES <= PIECE && PARAMETER_BYTES <= PIECE && COMPONENT <= PIECE);
     // PCPU_MIN_UNIT_SIZE (include/linux/percpu.h, 5.8 to 7.x): the kernel refuses larger per-CPU values.

@@ -104,6 +104,9 @@ offsets! {
     module_srcversion: "module srcversion",
     helper_path: "subprocess_info path",
     helper_argv: "subprocess_info argv",
+    sysctl_name: "ctl_table procname",
+    parameter_name: "module_attribute attr.name",
+    parameter_owner: "module_kobject kobj.name",
 }
 
 /// Everything that differs from kernel to kernel or from load to load, constant for the programs.
@@ -130,6 +133,8 @@ pub struct Settings {
     pub compat_flags: u32,
     /// Which bit says so.
     pub compat_mask: u32,
+    /// The first seven bytes of the names of settings that are watched, in memory's order; 0 where there is none.
+    pub watched_settings: [u64; crate::WATCHED_SETTINGS],
 }
 
 impl Settings {
@@ -145,5 +150,6 @@ impl Settings {
         compat_args: [ABSENT; 4],
         compat_flags: ABSENT,
         compat_mask: 0,
+        watched_settings: [0; crate::WATCHED_SETTINGS],
     };
 }

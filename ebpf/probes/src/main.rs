@@ -21,6 +21,7 @@ mod path;
 mod read;
 mod record;
 mod request;
+mod setting;
 mod syscall;
 mod taint;
 

@@ -274,6 +274,11 @@ fn signed_as(record: &Record, case: &Case, policy: Policy) -> Result<()> {
         .expect("linux.kernel_module.signature.state", case.state)?
         .expect("linux.kernel_module.signature.present", appended)?
         .expect("linux.kernel_module.signature.enforced", policy != Policy::Default)?;
+    if case.state == "valid" {
+        record.expect("linux.kernel_module.signature.keyring", "builtin_trusted_keys")?;
+    } else {
+        record.expect_without("linux.kernel_module.signature.keyring")?;
+    }
     for (name, value) in case.says {
         record.expect(&format!("linux.kernel_module.signature.{name}"), *value)?;
     }

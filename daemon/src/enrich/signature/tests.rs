@@ -110,9 +110,13 @@ fn raw_signatures_of_loads_and_verifications_are_replaced_once_and_for_all() {
     for _ in 0..2 {
         let mut event = samples::load();
         let What::Load(load) = &mut event.what else { panic!("it is a load") };
-        load.signature =
-            Signature { state: SignatureState::Bad, enforced: None, appended: Appended::Raw(Arc::clone(&raw)) };
-        signatures.read(&mut event);
+        load.signature = Signature {
+            state: SignatureState::Bad,
+            enforced: None,
+            appended: Appended::Raw(Arc::clone(&raw)),
+            keyring: None,
+        };
+        signatures.read(&mut event, 0);
         let What::Load(load) = &event.what else { panic!("it is a load") };
         assert_eq!(load.signature.state, SignatureState::Bad, "what the kernel said stays");
         assert!(matches!(&load.signature.appended, Appended::Block(b) if b.key_id == "01"), "{:?}", load.signature);
