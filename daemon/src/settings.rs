@@ -41,7 +41,7 @@ const FOLDERS: [&str; 13] = [
 /// So much of a value is kept, bytes. KMOD_PATH_LEN is 256.
 const LONGEST_VALUE: usize = 256;
 /// How often folders that were not there are looked for, in calls.
-const RETRY: u32 = 10;
+const RETRY: u32 = 30;
 
 /// A file with a value, as the kernel shows its settings.
 #[derive(Debug)]
@@ -59,7 +59,6 @@ struct Value {
 
 /// Something that has changed.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there are few")]
 pub enum Change {
     /// What the kernel has said of it.
     Seen(Event),

@@ -151,3 +151,16 @@ pub(crate) fn xfs_image(cache: &Cache) -> Result<PathBuf> {
     })?;
     Ok(folder.join("xfs.img"))
 }
+
+/// All occurrences replaced; none: there is none.
+pub(crate) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut result = bytes.to_vec();
+    let mut found = false;
+    for at in 0..bytes.len().saturating_sub(from.len()) {
+        if bytes[at..].starts_with(from) {
+            result[at..at + from.len()].copy_from_slice(to);
+            found = true;
+        }
+    }
+    found.then_some(result)
+}

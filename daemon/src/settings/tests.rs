@@ -58,7 +58,7 @@ fn who_wrote_a_value_is_told_also_where_it_was_written_back() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("modprobe");
     fs::write(&path, "/sbin/modprobe\n").expect("the test may write");
-    let mut watched = Settings::with(&[path.clone()], vec![]);
+    let mut watched = Settings::with(std::slice::from_ref(&path), vec![]);
     let other = Path::new("/other");
     let lost = Event { what: What::Lost(Lost { event: "", record: "", count: 1 }), ..write(other, None) };
     let mut events = vec![write(&path, Some("/tmp/x")), write(other, None), lost.clone()];

@@ -56,7 +56,7 @@ const FORCED: &str = "--flags 3";
 
 fn loads(trial: &Trial<'_>) -> Result<()> {
     let hello = trial.testbed().fixtures(trial.kernel())?.bytes("hello.ko")?;
-    let unresolved = replaced(&hello, b"printk", b"prinXk").context("hello.ko does not print")?;
+    let unresolved = fixtures::replaced(&hello, b"printk", b"prinXk").context("hello.ko does not print")?;
     let outcome = watched(trial)?
         .guest(|guest| guest.file("/fixtures/unresolved.ko", unresolved))
         .script(&format!(
@@ -76,6 +76,8 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
             named init-fails finit /fixtures/hello.ko --params fail=22
             named unresolved finit /fixtures/unresolved.ko
             named nobody drop-caps-run /actor finit /fixtures/hello.ko
+            # root of a user namespace of its own, which has every capability there
+            ACTOR_LABEL=namespaced unshare -U -r /actor finit /fixtures/hello.ko >> /out/actions.jsonl
             named bad-flags finit /fixtures/hello.ko --flags 64
             echo 1 > /proc/sys/kernel/modules_disabled
             named disabled finit /fixtures/hello.ko
@@ -179,6 +181,9 @@ fn loads(trial: &Trial<'_>) -> Result<()> {
         .expect("linux.kernel_module.refusal", "capability")?
         .expect("process.user.name", "nobody")?
         .expect("file.path", "/fixtures/hello.ko")?;
+    told.one("namespaced", "refused")?
+        .expect("linux.kernel_module.refusal", "capability")?
+        .expect("linux.process.namespaces.user_level", 1)?;
     told.one("bad-flags", "failure")?
         .expect("error.type", "EINVAL")?
         .expect("linux.kernel_module.flags", json!(["0x40"]))?;
@@ -348,19 +353,6 @@ impl<'a> Told<'a> {
         ensure!(self.records.all().in_trace_of(load).len() == 3, "{label}: more than a read, a check and a load");
         Ok(())
     }
-}
-
-/// All occurrences replaced; none: there is none.
-pub(super) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
-    let mut result = bytes.to_vec();
-    let mut found = false;
-    for at in 0..bytes.len().saturating_sub(from.len()) {
-        if bytes[at..].starts_with(from) {
-            result[at..at + from.len()].copy_from_slice(to);
-            found = true;
-        }
-    }
-    found.then_some(result)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{GuestKind, Kernels, Scenario, Trial, loads::replaced, told::LOAD, watched::watched};
-use crate::records::Record;
+use super::{GuestKind, Kernels, Scenario, Trial, told::LOAD, watched::watched};
+use crate::{fixtures, records::Record};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "missed_returns",
@@ -23,7 +23,8 @@ fn missed_returns(trial: &Trial<'_>) -> Result<()> {
     let name = |number: usize| format!("hel{number:02}");
     let mut watched = watched(trial)?.guest(|guest| guest.processors(2));
     for number in 0..AT_ONCE {
-        let copy = replaced(&hello, b"hello", name(number).as_bytes()).context("hello.ko is called otherwise")?;
+        let copy =
+            fixtures::replaced(&hello, b"hello", name(number).as_bytes()).context("hello.ko is called otherwise")?;
         watched = watched.guest(|guest| guest.file(&format!("/fixtures/{}.ko", name(number)), copy));
     }
     let outcome = watched

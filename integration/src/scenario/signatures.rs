@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::{
     GuestKind, Kernels, Scenario, Trial,
-    loads::{Told, replaced},
+    loads::Told,
     told::{TAINT, VERIFY},
     watched::watched,
 };
 use crate::{
     fixtures::{
-        SIGNATURE_MARKER,
+        SIGNATURE_MARKER, replaced,
         signing::{ECDSA, Key, PKCS7, RSA, append, printed},
     },
     records::Record,

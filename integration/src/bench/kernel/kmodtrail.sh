@@ -1,6 +1,9 @@
 # kmodtrail, with one file sink that takes everything. READY is what it says to its service manager.
 start() {
     cat > /tmp/kmodtrail.toml << END
+[modules]
+check_interval = "${interval:-1m}"
+
 [sinks.records]
 type = "file"
 path = "/tmp/records.jsonl"
@@ -9,6 +12,7 @@ path = "/tmp/records.jsonl"
 name = "everything"
 to = ["records"]
 END
+    rm -f /tmp/notify /tmp/notified
     /actor notified /tmp/notify /tmp/notified &
     until [ -S /tmp/notify ]; do sleep 0.01; done
     subject env NOTIFY_SOCKET=/tmp/notify /kmodtrail run --config /tmp/kmodtrail.toml

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Peers, Subject};
 use crate::{
+    fixtures::replaced,
     guest::{Outcome, fast},
     kernels::Kernel,
     testbed::Testbed,
@@ -20,6 +21,9 @@ const IDLE_SECONDS: u64 = 30;
 const CPU_PAIRS: u64 = 100;
 const BPF_PAIRS: u64 = 50;
 const NEW_FILES: u64 = 10;
+/// Modules that are loaded while it is measured what a look for those that hide costs.
+const MANY: u32 = 100;
+const CHECKS: u64 = 10;
 /// Loads while the subject runs: to warm up, as their caller feels them, and the three above.
 const LOADS: u64 = 5 + 5 * 20 + CPU_PAIRS + BPF_PAIRS + NEW_FILES;
 
@@ -40,6 +44,8 @@ pub(super) struct Measurement {
     pub(super) start: u64,
     /// The subject's own CPU time in a second in which nothing happens.
     pub(super) idle_second: u64,
+    /// And what one look for modules that hide adds where a hundred more are loaded, where it looks for them.
+    pub(super) hidden_check: Option<u64>,
     /// Resident memory after the idle seconds.
     pub(super) resident: u64,
     /// Resident memory after the flood of requests.
@@ -78,6 +84,12 @@ impl Measurement {
         let mut guest = fast::Guest::new(testbed, kernel).counted().audit().memory(subject.memory());
         if subject == Subject::Kmodtrail {
             guest = guest.daemon()?;
+            let module = testbed.fixtures(kernel)?.bytes("nosig.ko")?;
+            for number in 0..MANY {
+                let name = format!("d{number:04}");
+                let copy = replaced(&module, b"dummy", name.as_bytes()).context("nosig.ko is called otherwise")?;
+                guest = guest.file(&format!("/many/{name}.ko"), copy);
+            }
         }
         for (path, host) in peers.files(subject)? {
             guest = guest.file(&path, host);
@@ -98,6 +110,15 @@ impl Measurement {
         let user_space_per_pair = (cpu("pairs-after")? - cpu("pairs-before")?) / CPU_PAIRS;
         let of_new_file = (cpu("new-after")? - cpu("new-before")?) / NEW_FILES;
         let megabytes = number::<u64>(&outcome.text("size.hello")?)? as f64 / 1e6;
+        let checks = |interval| {
+            Ok::<u64, anyhow::Error>(
+                cpu(&format!("checks-{interval}-after"))? - cpu(&format!("checks-{interval}-before"))?,
+            )
+        };
+        let hidden_check = match subject {
+            Subject::Kmodtrail => Some(checks("10s")?.saturating_sub(checks("1d")?) / CHECKS),
+            Subject::Auditd | Subject::Bpftrace => None,
+        };
         let reading = of_new_file.saturating_sub(user_space_per_pair) as f64 / megabytes;
         let requests = reports(outcome, "flood", "request")?.first().map_or(1, |report| report.result.unsigned_abs());
         Ok(Self {
@@ -110,6 +131,7 @@ impl Measurement {
             reading_per_megabyte: (subject == Subject::Kmodtrail).then_some(reading),
             start: cpu("ready")?,
             idle_second: (cpu("idle-after")? - cpu("idle-before")?) / IDLE_SECONDS,
+            hidden_check,
             resident: resident("idle")?,
             resident_after_flood: resident("flood")?,
             maps: sum(&descriptors("idle")?, "memlock:").filter(|_| programs.is_some()),

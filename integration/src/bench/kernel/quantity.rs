@@ -71,6 +71,7 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     quantity!("requests_seen", "requests told about, of 20,000", Requests, None, |m| Some(m.requests_seen as f64)),
     quantity!("start", "its own CPU, from its start until it is ready", Instructions, Some(1e9), |m| Some(m.start as f64)),
     quantity!("idle_second", "its own CPU, in a second in which nothing happens", Instructions, Some(50e3), |m| Some(m.idle_second as f64)),
+    quantity!("hidden_check", "a look for modules that hide, of a hundred", Instructions, Some(5e6), |m| m.hidden_check.map(|n| n as f64)),
     quantity!("resident", "resident memory, idle", Bytes, Some(12e6), |m| Some(m.resident as f64)),
     quantity!("resident_after_flood", "resident memory, after the flood", Bytes, Some(20e6), |m| Some(m.resident_after_flood as f64)),
     quantity!("maps", "memory of BPF maps", Bytes, Some(3e6), |m| m.maps.map(|n| n as f64)),

@@ -80,3 +80,18 @@ seen_loads > /out/seen.loads
 seen_requests > /out/seen.requests
 kill $pid
 wait $pid
+
+# Where the subject looks for modules that hide: hardly ever, and ten times.
+if [ -d /many ]; then
+    phase=many
+    for module in /many/*.ko; do measure finit $module; done
+    for interval in 1d 10s; do
+        start
+        settle
+        cpu checks-$interval-before
+        sleep 100
+        cpu checks-$interval-after
+        kill $pid
+        wait $pid
+    done
+fi
