@@ -69,6 +69,9 @@ fn block(raw: &[u8]) -> Result<SignatureBlock, &'static str> {
         return Err("it is of a kind that no kernel checks any more, not PKCS#7");
     }
     const BROKEN: &str = "it is no PKCS#7 message";
+    if !lengths_fit(message) {
+        return Err(BROKEN);
+    }
     let content = ContentInfo::from_der(message).map_err(|_| BROKEN)?;
     let signed: SignedData = content.content.decode_as().map_err(|_| BROKEN)?;
     // the kernel takes several; modinfo shows the first
@@ -83,6 +86,27 @@ fn block(raw: &[u8]) -> Result<SignatureBlock, &'static str> {
         hash_algorithm: hash(signer.digest_alg.oid),
         time: signing_time(signer),
     })
+}
+
+/// No element claims to be longer than what is there: up to 256 MiB would be allocated for it before anybody looks.
+fn lengths_fit(message: &[u8]) -> bool {
+    /// Of the tag: elements follow, not bytes.
+    const CONSTRUCTED: u8 = 0x20;
+    let mut rest = message;
+    while let Some((&tag, behind)) = rest.split_first() {
+        let Some((&first, behind)) = behind.split_first() else { return false };
+        // below 0x80 the length itself, else how many bytes it has
+        let of_length = if first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+        let Some((length, content)) = behind.split_at_checked(of_length) else { return false };
+        let length = if first < 0x80 {
+            usize::from(first)
+        } else {
+            length.iter().fold(0usize, |sum, &byte| sum.saturating_mul(256).saturating_add(byte.into()))
+        };
+        let Some(behind) = content.get(length..) else { return false };
+        rest = if tag & CONSTRUCTED == 0 { behind } else { content };
+    }
+    true
 }
 
 /// The issuer's common name, as modinfo shows it; the whole name where there is none.

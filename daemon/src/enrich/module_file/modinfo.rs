@@ -1,6 +1,10 @@
 //! What a module says of itself, in its ELF section .modinfo: include/linux/moduleinfo.h.
 
-use object::{File, Object as _, ObjectKind, ObjectSection as _, elf};
+use object::{
+    Endian as _, Endianness, FileKind,
+    elf::{self, FileHeader32, FileHeader64},
+    read::elf::{FileHeader, SectionHeader as _},
+};
 
 pub(super) use crate::event::Modinfo;
 use crate::event::Text;
@@ -16,13 +20,18 @@ const LONGEST_BUILD_ID: usize = 64;
 
 /// Of a module's image. What is there is taken from attackers, too: the error says what is wrong with it.
 pub(super) fn read(image: &[u8]) -> Result<Modinfo, &'static str> {
-    let file = File::parse(image).map_err(|_| "it is no ELF file")?;
-    if file.kind() != ObjectKind::Relocatable {
-        return Err("it is no relocatable ELF file, as modules are");
+    match FileKind::parse(image) {
+        Ok(FileKind::Elf32) => of::<FileHeader32<Endianness>>(image),
+        Ok(FileKind::Elf64) => of::<FileHeader64<Endianness>>(image),
+        _ => Err("it is no ELF file"),
     }
-    let section = file.section_by_name(".modinfo").ok_or("it has no section .modinfo")?;
-    let data = section.data().map_err(|_| "its section .modinfo is not inside the file")?;
-    let mut info = Modinfo { build_id: build_id(&file), ..Modinfo::default() };
+}
+
+fn of<Elf: FileHeader<Endian = Endianness>>(image: &[u8]) -> Result<Modinfo, &'static str> {
+    let sections = Sections::<Elf>::of(image)?;
+    let data = sections.find(b".modinfo\0").ok_or("it has no section .modinfo")?;
+    let data = data.ok_or("its section .modinfo is not inside the file")?;
+    let mut info = Modinfo { build_id: build_id(&sections), ..Modinfo::default() };
     for entry in data[..data.len().min(LONGEST_SECTION)].split(|&byte| byte == 0) {
         let Some(at) = entry.iter().position(|&byte| byte == b'=') else { continue };
         let (key, value) = (&entry[..at], &entry[at + 1..]);
@@ -48,17 +57,45 @@ pub(super) fn read(image: &[u8]) -> Result<Modinfo, &'static str> {
     Ok(info)
 }
 
-fn build_id(file: &File<'_>) -> Option<String> {
-    let section = file.section_by_name(".note.gnu.build-id")?;
-    let note = section.data().ok()?;
+fn build_id<Elf: FileHeader<Endian = Endianness>>(sections: &Sections<'_, Elf>) -> Option<String> {
+    let note = sections.find(b".note.gnu.build-id\0")??;
     // namesz, descsz, type, "GNU\0", description: three words, and the name takes one
-    let word = |at: usize| {
-        let bytes = note.get(at..at + 4)?.try_into().ok()?;
-        Some(if file.is_little_endian() { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
+    let word = |at: usize| Some(sections.endian.read_u32(note.get(at..at + 4)?.try_into().ok()?));
     if (word(0)?, word(8)?, note.get(12..16)?) != (4, elf::NT_GNU_BUILD_ID, b"GNU\0") {
         return None;
     }
     let id = note.get(16..16 + (word(4)? as usize).min(LONGEST_BUILD_ID))?;
     (!id.is_empty()).then(|| const_hex::encode(id))
+}
+
+struct Sections<'a, Elf: FileHeader> {
+    image: &'a [u8],
+    endian: Elf::Endian,
+    headers: &'a [Elf::SectionHeader],
+    names: &'a [u8],
+}
+
+impl<'a, Elf: FileHeader<Endian = Endianness>> Sections<'a, Elf> {
+    fn of(image: &'a [u8]) -> Result<Self, &'static str> {
+        let header = Elf::parse(image).map_err(|_| "it is no ELF file")?;
+        let endian = header.endian().map_err(|_| "it is no ELF file")?;
+        if header.e_type(endian) != elf::ET_REL {
+            return Err("it is no relocatable ELF file, as modules are");
+        }
+        let headers = header.section_headers(endian, image).map_err(|_| "its sections are not inside the file")?;
+        let names = header.shstrndx(endian, image).ok().and_then(|index| headers.get(index as usize));
+        let names = names.and_then(|names| names.data(endian, image).ok());
+        Ok(Self { image, endian, headers, names: names.ok_or("its sections have no names")? })
+    }
+
+    /// What is in the first section of this name, which ends with a NUL; `Some(None)` where that is not inside the file.
+    ///
+    /// Names are compared where they stand. To look for their ends would take for ever: of a million sections each can have a name of a
+    /// hundred megabytes.
+    fn find(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        let is = |header: &&Elf::SectionHeader| {
+            self.names.get(header.sh_name(self.endian) as usize..).is_some_and(|names| names.starts_with(name))
+        };
+        self.headers.iter().find(is).map(|header| header.data(self.endian, self.image).ok())
+    }
 }

@@ -240,6 +240,30 @@ fn a_file_is_read_once_as_long_as_it_stays_the_same_and_is_there_later_where_it_
     assert_eq!(license.as_deref(), Some("MIT"), "{why}");
 }
 
+/// To look for the end of each name takes minutes.
+#[test]
+fn a_million_sections_with_an_endless_name_are_looked_at_once() {
+    const SECTIONS: usize = 500_000;
+    let mut image = elf(MODINFO, &[]);
+    let (begin, of_names) = (image.len(), image.len() - 64);
+    let mut names = image[of_names..].to_vec();
+    image.resize(begin + SECTIONS * 64, 0);
+    image.resize(image.len() + (8 << 20), b'x');
+    names[24..32].copy_from_slice(&(begin as u64).to_le_bytes());
+    names[32..40].copy_from_slice(&((image.len() - begin) as u64).to_le_bytes());
+    for section in image[begin..begin + SECTIONS * 64].chunks_exact_mut(64) {
+        section[..4].copy_from_slice(&((SECTIONS * 64) as u32).to_le_bytes());
+    }
+    // so many stand in the first section, and the last one has the names
+    let last = begin + (SECTIONS - 1) * 64;
+    image[last..last + 64].copy_from_slice(&names);
+    image[begin + 32..begin + 40].copy_from_slice(&(SECTIONS as u64).to_le_bytes());
+    image[begin + 40..begin + 44].copy_from_slice(&(SECTIONS as u32 - 1).to_le_bytes());
+    image[40..48].copy_from_slice(&(begin as u64).to_le_bytes());
+    image[60..64].copy_from_slice(&[0, 0, 0xff, 0xff]);
+    assert_eq!(modinfo::read(&image), Err("it has no section .modinfo"));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(at in 0usize..600, bytes in prop::collection::vec(any::<u8>(), 0..24), cut in 0usize..600) {

@@ -104,6 +104,21 @@ fn what_can_not_be_read_says_why() {
 }
 
 #[test]
+fn a_length_that_is_not_there_is_not_believed() {
+    let good = message(issued_by("CN=x,O=y", &[1, 2]), db::rfc5912::ID_SHA_256, Some(1));
+    assert!(lengths_fit(&good[INFO..]));
+    // SEQUENCE { OBJECT IDENTIFIER signedData, [0] { SEQUENCE of 0x0fffffff bytes
+    let content = [0xa0, 0x06, 0x30, 0x84, 0x0f, 0xff, 0xff, 0xff];
+    let of = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+    let claims = [&[0x30, 0x13][..], &of, &content].concat();
+    assert!(!lengths_fit(&claims));
+    assert_eq!(block(&[&INFO_BYTES[..], &claims].concat()), Err("it is no PKCS#7 message"));
+    for broken in [&[0x30][..], &[0x30, 0x82, 1], &[0x04, 1], &[0x04, 0xff], &[0x30, 2, 0x04, 1]] {
+        assert!(!lengths_fit(broken), "{broken:02x?}");
+    }
+}
+
+#[test]
 fn raw_signatures_of_loads_and_verifications_are_replaced_once_and_for_all() {
     let raw: Arc<[u8]> = message(issued_by("CN=x", &[1]), db::rfc5912::ID_SHA_256, None).into();
     let mut signatures = Signatures::default();
