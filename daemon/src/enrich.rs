@@ -5,6 +5,8 @@
 
 mod ancestors;
 mod containers;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod keyrings;
 mod module_file;
 mod namespaces;

@@ -11,7 +11,8 @@ mod place;
 mod process;
 #[cfg(test)]
 mod registry;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "tests take more of it than the fuzz targets do"))]
 pub(crate) mod samples;
 pub mod schema;
 mod sentence;

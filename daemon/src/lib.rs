@@ -11,6 +11,9 @@ pub mod config;
 pub mod encode;
 pub mod enrich;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 pub mod loaded;
 pub mod record;

@@ -12,6 +12,8 @@ mod counters;
 mod error;
 mod fact;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod hooks;
 mod identity;
 mod lately;

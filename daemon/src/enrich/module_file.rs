@@ -21,6 +21,8 @@ use std::{
 
 use lru::LruCache;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::read::{Compression, contents};
 use self::{
     open::{Identity, NotTheSame, Opened, Place},
     package::Packages,

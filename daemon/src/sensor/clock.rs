@@ -28,6 +28,12 @@ impl Clock {
         Self { offset: wall - (before + (after - before) / 2), boot: after.cast_unsigned() }
     }
 
+    /// One that stands still, and has no offset.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) const fn standing_at(boot: u64) -> Self {
+        Self { offset: 0, boot }
+    }
+
     /// CLOCK_BOOTTIME at the measurement.
     pub(super) fn boot(self) -> u64 {
         self.boot

@@ -25,7 +25,7 @@ pub(super) struct Context {
     pub(super) settings: Arc<WatchedSettings>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Context {
     /// Everything is seen.
     pub(super) fn of_test() -> Self {

@@ -32,11 +32,16 @@ pub(super) fn read(opened: &Opened) -> Result<ModuleFile, TooMuch> {
     if bytes.len() as u64 > LARGEST {
         return Err(TooMuch::File);
     }
+    Ok(contents(bytes, opened.modified, LARGEST))
+}
+
+/// What a file with these bytes says. `most`: bytes that it may become.
+pub(in crate::enrich) fn contents(bytes: Vec<u8>, modified: u64, most: u64) -> ModuleFile {
     let file_sha256 = sha256(&bytes);
     let compression = Compression::of(&bytes);
     let image = match compression {
         None => Ok(bytes),
-        Some(compression) => compression.decompress(&bytes),
+        Some(compression) => compression.decompress(&bytes, most),
     };
     let (info, error) = match &image {
         Ok(image) => match modinfo::read(image) {
@@ -45,18 +50,18 @@ pub(super) fn read(opened: &Opened) -> Result<ModuleFile, TooMuch> {
         },
         Err(why) => (modinfo::Modinfo::default(), Some(why.clone())),
     };
-    Ok(ModuleFile {
+    ModuleFile {
         sha256: match compression {
             None => Some(file_sha256.clone()),
             Some(_) => image.as_deref().ok().map(sha256),
         },
         file_sha256,
         compression: compression.map(Compression::name),
-        modified: opened.modified,
+        modified,
         info,
         package: None,
         error,
-    })
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -64,14 +69,14 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
+pub(in crate::enrich) enum Compression {
     Gzip,
     Xz,
     Zstd,
 }
 
 impl Compression {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::enrich) fn of(bytes: &[u8]) -> Option<Self> {
         let magics: [(&[u8], Self); 3] = [
             (&[0x1f, 0x8b], Self::Gzip),
             (&[0xfd, b'7', b'z', b'X', b'Z', 0], Self::Xz),
@@ -88,7 +93,7 @@ impl Compression {
         }
     }
 
-    fn decompress(self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    pub(in crate::enrich) fn decompress(self, bytes: &[u8], most: u64) -> Result<Vec<u8>, String> {
         let broken = |error: io::Error| format!("its {} compression is broken: {error}", self.name());
         let mut reader: Box<dyn Read + '_> = match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(bytes)),
@@ -100,9 +105,9 @@ impl Compression {
             }
         };
         let mut image = Vec::new();
-        reader.by_ref().take(LARGEST + 1).read_to_end(&mut image).map_err(broken)?;
-        if image.len() as u64 > LARGEST {
-            return Err(format!("decompressed it has more than {} MiB", LARGEST >> 20));
+        reader.by_ref().take(most + 1).read_to_end(&mut image).map_err(broken)?;
+        if image.len() as u64 > most {
+            return Err(format!("decompressed it has more than {} MiB", most >> 20));
         }
         Ok(image)
     }
