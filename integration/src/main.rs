@@ -13,6 +13,7 @@ mod demo;
 mod ebpf_tools;
 mod evidence;
 mod fixtures;
+mod fuzz;
 #[allow(dead_code, reason = "scenarios choose what they need of it")]
 mod guest;
 mod kernels;
@@ -51,6 +52,8 @@ enum Xtask {
     Build,
     /// Boot a guest, change its kernel, and show what kmodtrail says
     Demo(demo::DemoArguments),
+    /// Give hostile bytes to everything that takes them from outside
+    Fuzz(fuzz::FuzzArguments),
     /// Check everything, in guests with each kernel and with real servers too
     #[cfg(feature = "services")]
     Test(test::TestArguments),
@@ -82,6 +85,7 @@ fn run() -> Result<ExitCode> {
     match Xtask::parse() {
         Xtask::Build => build::run()?,
         Xtask::Demo(arguments) => demo::run(&arguments)?,
+        Xtask::Fuzz(arguments) => fuzz::run(&arguments)?,
         #[cfg(feature = "services")]
         Xtask::Test(arguments) => return test::run(&arguments),
         #[cfg(feature = "services")]

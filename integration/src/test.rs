@@ -36,7 +36,7 @@ pub(crate) struct TestArguments {
     /// The full and real-time kernels, too
     #[arg(long)]
     all_kernels: bool,
-    /// The slow scenarios, too
+    /// The slow scenarios and the fuzz targets, too
     #[arg(long)]
     full: bool,
     /// Print the scenarios and do nothing
@@ -145,7 +145,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     if arguments.only.is_none() {
         heading("prerequisites");
         prepare::tools(&testbed)?;
-        checks::run(&testbed)?;
+        checks::run(&testbed, arguments.full)?;
         heading("release build of the daemon");
         testbed.daemon()?;
     }

@@ -1,6 +1,6 @@
 //! The step from this program to the whole of it.
 //!
-//! `cargo xtask` begins without the feature `services`: so `build` and `demo` start on a machine that has nothing but Rust, and nobody
+//! `cargo xtask` begins without the feature `services`: so `build`, `demo` and `fuzz` start on a machine that has nothing but Rust, and nobody
 //! waits for OpenSSL and librdkafka to be compiled for a test that he does not want. For everything else this program installs
 //! what compiling them takes, builds the whole, and becomes it.
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// Whether the command line asks for what only the whole can do.
 pub(crate) fn is_asked_for() -> bool {
-    !env::args_os().nth(1).is_some_and(|subcommand| subcommand == "build" || subcommand == "demo")
+    !env::args_os().nth(1).is_some_and(|subcommand| ["build", "demo", "fuzz"].iter().any(|&small| subcommand == small))
 }
 
 /// Builds the whole and becomes it.
