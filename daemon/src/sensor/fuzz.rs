@@ -1,12 +1,21 @@
 //! What must hold of the kernel's records, whatever their bytes are: see [`crate::fuzz`].
 
-use super::{clock::Clock, frame::Context, stream::Stream};
+use std::sync::Arc;
+
+use super::{clock::Clock, frame::Context, setting::WatchedSettings, stream::Stream};
 use crate::{event::Taints, fuzz::told};
 
 /// No record that the kernel sends is longer.
 const LONGEST: usize = 64 << 10;
 /// So many records are taken from the ring at once.
 const PIECE: usize = 4;
+/// Settings whose writers are told: one of each kind.
+const SETTINGS: [&str; 4] = [
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/modules_disabled",
+    "/sys/module/module/parameters/sig_enforce",
+    "/sys/kernel/security/lockdown",
+];
 /// Longer than an attempt may stay open, nanoseconds.
 const LATER: u64 = 10_000_000_000;
 
@@ -21,6 +30,7 @@ pub fn kernel_records(bytes: &[u8]) -> bool {
         sees_signature_check: sees(2),
         checks_signatures: sees(3),
         taints: sees(4).then_some(Taints(0)),
+        settings: Arc::new(WatchedSettings::new(&SETTINGS.map(Into::into))),
         ..Context::of_test()
     };
     let mut now = 0;
