@@ -31,7 +31,7 @@ pub(crate) fn run(testbed: &Testbed, full: bool) -> Result<()> {
     command::run_visibly(cargo("test").args(WORKSPACE).envs(tools.environment()))?;
     if full {
         heading("fuzz targets");
-        fuzz::smoke(&tools)?;
+        fuzz::smoke(&tools, &fuzz::TARGETS)?;
     }
     Ok(())
 }

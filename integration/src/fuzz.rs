@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const MANIFEST: &str = "daemon/fuzz/Cargo.toml";
 
 /// In daemon/fuzz/fuzz_targets; each has a folder of its name in daemon/fuzz/corpus.
-const TARGETS: [&str; 4] = ["compressed", "kernel_records", "module_file", "signature"];
+pub(crate) const TARGETS: [&str; 4] = ["compressed", "kernel_records", "module_file", "signature"];
 
 /// Coverage of each branch and of what is compared.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -51,8 +51,11 @@ pub(crate) struct FuzzArguments {
     /// How long each is tried
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     seconds: u32,
+    /// Only as many inputs as take some seconds, the same each time, as `cargo xtask test --full` does
+    #[arg(long, conflicts_with = "seconds")]
+    smoke: bool,
     /// Give the target this input and no other: what it has found, once more
-    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seconds", "smoke"])]
     input: Option<PathBuf>,
 }
 
@@ -62,11 +65,15 @@ pub(crate) struct FuzzArguments {
 /// When they don't build, or something was found.
 pub(crate) fn run(arguments: &FuzzArguments) -> Result<()> {
     prerequisites::install(Stage::Build)?;
-    let programs = build(&EbpfTools::prepare(&Cache::open()?)?)?;
-    let all: Vec<_> = TARGETS.iter().map(|&target| target.to_owned()).collect();
-    let targets = if arguments.targets.is_empty() { &all } else { &arguments.targets };
+    let tools = EbpfTools::prepare(&Cache::open()?)?;
+    let chosen = |target: &&str| arguments.targets.is_empty() || arguments.targets.iter().any(|name| name == target);
+    let targets: Vec<_> = TARGETS.into_iter().filter(chosen).collect();
+    if arguments.smoke {
+        return smoke(&tools, &targets);
+    }
+    let programs = build(&tools)?;
     if let Some(input) = &arguments.input {
-        let [target] = &arguments.targets[..] else { bail!("`--input` needs one TARGET to give it to") };
+        let [target] = &targets[..] else { bail!("`--input` needs one TARGET to give it to") };
         return command::run_visibly(Command::new(programs.join(target)).args(LIMITS).arg(std::path::absolute(input)?));
     }
     let mut failed = Vec::new();
@@ -77,7 +84,7 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Result<()> {
         fuzz.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
         if let Err(error) = found(target, || command::run_visibly(&mut fuzz)) {
             say(command::explained(&error));
-            failed.push(target.as_str());
+            failed.push(target);
         }
     }
     ensure!(failed.is_empty(), "something was found by: {}; it is told above", failed.join(", "));
@@ -89,13 +96,13 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn smoke(tools: &EbpfTools) -> Result<()> {
+pub(crate) fn smoke(tools: &EbpfTools, targets: &[&str]) -> Result<()> {
     let programs = build(tools)?;
-    for target in TARGETS {
+    for target in targets {
         // what it finds worth keeping is forgotten: the next run must not begin with it
         let corpus = tempfile::tempdir()?;
         let mut fuzz = libfuzzer(&programs, target, corpus.path())?;
-        fuzz.args([format!("-runs={SMOKE_RUNS}"), "-seed=1".to_owned()]);
+        fuzz.args([format!("-runs={SMOKE_RUNS}"), "-seed=1".to_owned(), "-verbosity=0".to_owned()]);
         found(target, || command::run(&mut fuzz))?;
         say(format_args!("{target}: {SMOKE_RUNS} inputs"));
     }
