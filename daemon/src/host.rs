@@ -30,6 +30,12 @@ impl Host {
         }
     }
 
+    /// One of a test.
+    #[cfg(test)]
+    pub(crate) fn at(root: impl Into<PathBuf>) -> Self {
+        Self { namespace: None, root: root.into() }
+    }
+
     /// Where a path of the host's is to be found.
     #[must_use]
     pub fn path(&self, path: &Path) -> PathBuf {

@@ -29,7 +29,7 @@ use self::{
     read::{TooMuch, read},
 };
 use crate::{
-    event::{Event, File, LoadSource, ModuleFile, Process, Text, What},
+    event::{Event, File, LoadSource, ModuleFile, Package, Process, Text, What, names},
     host::Host,
 };
 
@@ -153,7 +153,12 @@ impl ModuleFiles {
             Err(why) => Err(explain(&why, file)),
         };
         match found {
-            Ok(found) => load.contents = Some(found),
+            Ok(found) => {
+                if let Some(why) = package_unknown(&found) {
+                    event.missing.push(format!("{}: {why}", names::PACKAGE_OWNED));
+                }
+                load.contents = Some(found);
+            }
             Err(why) => event.missing.push(format!("linux.kernel_module.hash.sha256: {why}")),
         }
     }
@@ -161,14 +166,21 @@ impl ModuleFiles {
     fn of(&mut self, task: Task, deadline: &Instant) -> Result<Arc<ModuleFile>, String> {
         let wanted = task.opened.identity;
         self.take_answers();
-        if let Some(known) = self.known.get(&wanted) {
-            return Ok(Arc::clone(known));
+        let failed = self.failed.get(&wanted).filter(|(when, _)| when.elapsed() < AGAIN);
+        match (self.known.get(&wanted).cloned(), failed) {
+            // what its package is may be told later
+            (Some(known), None) if package_unknown(&known).is_some() => {
+                return Ok(self.read_now(task, deadline).unwrap_or(known));
+            }
+            (Some(known), _) => return Ok(known),
+            (None, Some((_, why))) => return Err(why.clone()),
+            (None, None) => {}
         }
-        if let Some((when, why)) = self.failed.get(&wanted)
-            && when.elapsed() < AGAIN
-        {
-            return Err(why.clone());
-        }
+        self.read_now(task, deadline)
+    }
+
+    fn read_now(&mut self, task: Task, deadline: &Instant) -> Result<Arc<ModuleFile>, String> {
+        let wanted = task.opened.identity;
         if self.late {
             return Err("another file is still being read".to_owned());
         }
@@ -196,10 +208,22 @@ impl ModuleFiles {
     fn keep(&mut self, answer: Answer) -> Answer {
         self.late = false;
         match &answer {
-            (identity, Ok(file)) => drop(self.known.put(*identity, Arc::clone(file))),
+            (identity, Ok(file)) => {
+                if let Some(why) = package_unknown(file) {
+                    self.failed.put(*identity, (Instant::now(), why.to_owned()));
+                }
+                self.known.put(*identity, Arc::clone(file));
+            }
             (identity, Err(why)) => drop(self.failed.put(*identity, (Instant::now(), why.clone()))),
         }
         answer
+    }
+}
+
+fn package_unknown(file: &ModuleFile) -> Option<&str> {
+    match &file.package {
+        Some(Package::Unknown(why)) => Some(why),
+        _ => None,
     }
 }
 

@@ -315,7 +315,7 @@ fn of_contents(contents: &ModuleFile, module: Option<&ModuleFacts>, put: &mut Pu
             put.maybe(names::PACKAGE_VERSION, version.as_ref());
         }
         Some(Package::NotOwned) => put.set(names::PACKAGE_OWNED, false),
-        None => {}
+        Some(Package::Unknown(_)) | None => {}
     }
 }
 

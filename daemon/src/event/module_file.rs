@@ -52,7 +52,7 @@ pub struct Modinfo {
 pub enum Package {
     /// One of their packages has it.
     Owned {
-        /// "dpkg" or "dkms".
+        /// "dpkg", "rpm" or "dkms".
         manager: &'static str,
         /// Its name.
         name: Text,
@@ -61,4 +61,6 @@ pub enum Package {
     },
     /// None of their packages has it.
     NotOwned,
+    /// There is a package manager, and why it can't say.
+    Unknown(String),
 }

@@ -70,7 +70,7 @@ names! {
     MODULE_FILE_COMPRESSION = "linux.kernel_module.file.compression": Word(&["gzip", "xz", "zstd"]);
     MODULE_FILE_ERROR = "linux.kernel_module.file.error": Text;
     PACKAGE_OWNED = "linux.kernel_module.package.owned": Bool;
-    PACKAGE_MANAGER = "linux.kernel_module.package.manager": Word(&["dpkg", "dkms"]);
+    PACKAGE_MANAGER = "linux.kernel_module.package.manager": Word(&["dpkg", "rpm", "dkms"]);
     PACKAGE_NAME = "linux.kernel_module.package.name": Text;
     PACKAGE_VERSION = "linux.kernel_module.package.version": Text;
     MODULE_VERDICT = "linux.kernel_module.verdict": Word(&["allowed", "refused", "unknown"]);

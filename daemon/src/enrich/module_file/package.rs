@@ -1,4 +1,6 @@
-//! Which package a module's file belongs to: dpkg's database, DKMS' tree.
+//! Which package a module's file belongs to: dpkg's database, DKMS' tree, and what rpm says of its own.
+
+mod rpm;
 
 use std::{
     collections::HashMap,
@@ -11,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use self::rpm::Rpm;
 use crate::{
     event::{Package, Text},
     host::Host,
@@ -31,6 +34,7 @@ pub(super) struct Packages {
     dpkg: PathBuf,
     dkms: PathBuf,
     index: Option<Index>,
+    rpm: Rpm,
 }
 
 /// The modules of all packages. A path is kept as a number: there are thousands of them.
@@ -44,11 +48,8 @@ struct Index {
 
 impl Packages {
     pub(super) fn of(host: &Host) -> Self {
-        Self { root: host.path(Path::new("/")), ..Self::at(host.path(Path::new(DPKG)), host.path(Path::new(DKMS))) }
-    }
-
-    fn at(dpkg: impl Into<PathBuf>, dkms: impl Into<PathBuf>) -> Self {
-        Self { root: PathBuf::from("/"), dpkg: dpkg.into(), dkms: dkms.into(), index: None }
+        let path = |path: &str| host.path(Path::new(path));
+        Self { root: path("/"), dpkg: path(DPKG), dkms: path(DKMS), index: None, rpm: Rpm::of(host.clone()) }
     }
 
     /// `None` where there is no package manager that could know.
@@ -56,26 +57,36 @@ impl Packages {
         if let Some(owner) = self.built_by_dkms(path) {
             return Some(owner);
         }
-        self.refresh()?;
-        let index = self.index.as_ref()?;
+        let dpkg = self.owner_by_dpkg(path).unwrap_or_else(|error| Some(Package::Unknown(format!("dpkg: {error}"))));
+        if let Some(Package::Owned { .. }) = dpkg {
+            return dpkg;
+        }
+        // who knows nothing of it says less than who can't say
+        match (dpkg, self.rpm.owner(path)) {
+            (dpkg, None) => dpkg,
+            (Some(unknown @ Package::Unknown(_)), Some(Package::NotOwned)) => Some(unknown),
+            (_, rpm) => rpm,
+        }
+    }
+
+    fn owner_by_dpkg(&mut self, path: &Path) -> io::Result<Option<Package>> {
+        let metadata = match fs::metadata(self.dpkg.join("info")) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let changed = (metadata.mtime(), metadata.mtime_nsec());
+        let index = match self.index.take().filter(|index| index.changed == changed) {
+            Some(index) => index,
+            None => Index::read(&self.dpkg, changed)?,
+        };
+        let index = self.index.insert(index);
         let owner = index.packages.get(&index.hasher.hash_one(without_usr(path.as_os_str().as_bytes())));
-        Some(owner.map_or(Package::NotOwned, |owner| Package::Owned {
+        Ok(Some(owner.map_or(Package::NotOwned, |owner| Package::Owned {
             manager: "dpkg",
             name: owner.0.clone(),
             version: owner.1.clone(),
-        }))
-    }
-
-    fn refresh(&mut self) -> Option<()> {
-        let folder = self.dpkg.join("info");
-        let metadata = fs::metadata(&folder).ok()?;
-        let changed = (metadata.mtime(), metadata.mtime_nsec());
-        if self.index.as_ref().is_none_or(|index| index.changed != changed) {
-            let read = Index::read(&self.dpkg, changed);
-            self.index =
-                read.inspect_err(|error| tracing::warn!(path = %folder.display(), %error, "can't be read")).ok();
-        }
-        Some(())
+        })))
     }
 
     /// DKMS leaves what it has built in its own tree, too: NAME/VERSION/KERNEL/ARCHITECTURE/module/FILE.
@@ -171,6 +182,13 @@ fn versions(status: &Path) -> io::Result<HashMap<Vec<u8>, Vec<u8>>> {
 mod tests {
     use super::*;
 
+    /// Where no rpm has a database.
+    fn packages(dpkg: impl Into<PathBuf>, dkms: impl Into<PathBuf>) -> Packages {
+        let (dpkg, dkms) = (dpkg.into(), dkms.into());
+        let rpm = Rpm::of(Host::at("/nowhere"));
+        Packages { root: PathBuf::from("/"), dpkg, dkms, index: None, rpm }
+    }
+
     #[test]
     fn the_package_that_has_a_module_is_found_below_usr_or_not() {
         let folder = tempfile::tempdir().expect("a folder for the test");
@@ -186,7 +204,7 @@ mod tests {
             "/.\n/lib\n/lib/modules/1/kernel/fs/xfs.ko\n/usr/lib/modules/1/kernel/fs/new.ko.xz\n",
         );
         write("info/other:amd64.list", "/usr/bin/other\n/lib/modules/1/updates/other.ko.zst\n");
-        let mut packages = Packages::at(&dpkg, &dkms);
+        let mut packages = packages(&dpkg, &dkms);
         let mut owner = |path: &str| packages.owner(Path::new(path));
         let owned = |name: &str, version: &str| {
             Some(Package::Owned { manager: "dpkg", name: name.into(), version: Some(version.into()) })
@@ -217,7 +235,7 @@ mod tests {
             fs::create_dir_all(place).expect("the test may write");
             fs::write(place.join("zfs.ko"), "the module").expect("the test may write");
         }
-        let mut packages = Packages::at("/nowhere", folder.path().join("dkms"));
+        let mut packages = packages("/nowhere", folder.path().join("dkms"));
         let path = installed.join("zfs.ko");
         assert_eq!(
             packages.owner(&path),
