@@ -34,6 +34,8 @@ pub(crate) enum Root {
     Containers,
     /// As small a system of the next Debian: systemd 257 in the place of 252.
     Newer,
+    /// The small system with rpm beside dpkg.
+    Rpm,
 }
 
 /// What every root has beside the essential packages.
@@ -62,13 +64,16 @@ impl Root {
             Self::Plain => "systemd-root",
             Self::Containers => "systemd-root-containers",
             Self::Newer => "systemd-root-newer",
+            Self::Rpm => "systemd-root-rpm",
         }
     }
 
     /// The release of Debian that it is made of, and that one's suites.
     const fn distribution(self) -> (&'static str, [&'static str; 3]) {
         match self {
-            Self::Plain | Self::Containers => ("bookworm", ["bookworm", "bookworm-updates", "bookworm-security"]),
+            Self::Plain | Self::Containers | Self::Rpm => {
+                ("bookworm", ["bookworm", "bookworm-updates", "bookworm-security"])
+            }
             Self::Newer => ("trixie", ["trixie", "trixie-updates", "trixie-security"]),
         }
     }
@@ -77,6 +82,7 @@ impl Root {
         match self {
             Self::Plain | Self::Newer => PACKAGES.to_owned(),
             Self::Containers => format!("{PACKAGES}{RUNTIMES}"),
+            Self::Rpm => format!("{PACKAGES},rpm"),
         }
     }
 
@@ -84,6 +90,7 @@ impl Root {
     const fn size(self) -> &'static str {
         match self {
             Self::Plain | Self::Newer => "500M",
+            Self::Rpm => "700M",
             Self::Containers => "2G",
         }
     }
@@ -125,7 +132,7 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
     let (distribution, suites) = kind.distribution();
     let parts = (distribution, &packages, size, MASKED_UNITS, SCENARIO, SERVICE);
     let version = match kind {
-        Root::Plain | Root::Newer => cache::fingerprint(parts),
+        Root::Plain | Root::Newer | Root::Rpm => cache::fingerprint(parts),
         Root::Containers => cache::fingerprint((parts, RUNTIME_UNITS)),
     };
     let folder = cache.entry(name, &version, |place| {
