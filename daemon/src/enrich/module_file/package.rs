@@ -218,12 +218,19 @@ mod tests {
 
         // a package that comes later; the folder's time may be as it was where the clock is coarse
         write("info/late.list", "/tmp/evil.ko\n");
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        let later_by = std::time::Duration::from_secs(5);
+        let later = std::time::SystemTime::now() + later_by;
         File::open(dpkg.join("info")).and_then(|f| f.set_modified(later)).expect("the test may write");
         assert_eq!(
             packages.owner(Path::new("/tmp/evil.ko")),
             Some(Package::Owned { manager: "dpkg", name: "late".into(), version: None })
         );
+
+        // a database that can't be read is none that has not got it
+        fs::remove_file(dpkg.join("status")).expect("the test may delete");
+        File::open(dpkg.join("info")).and_then(|f| f.set_modified(later + later_by)).expect("the test may write");
+        let owner = packages.owner(Path::new("/tmp/evil.ko"));
+        assert!(matches!(&owner, Some(Package::Unknown(why)) if why.starts_with("dpkg: No such file")), "{owner:?}");
     }
 
     #[test]
