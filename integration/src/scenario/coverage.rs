@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 /// What an operator reads in the coverage record and writes into `disabled_hooks`: a name that changes breaks configurations.
-const HOOKS: [&str; 29] = [
+const HOOKS: [&str; 33] = [
     "add_taint",
     "delete_module",
     "delete_module.compat",
@@ -46,6 +46,10 @@ const HOOKS: [&str; 29] = [
     "parse_args",
     "post_read_file",
     "read_file",
+    "setting.lockdown",
+    "setting.number",
+    "setting.parameter",
+    "setting.text",
     "signature_check",
     "verify_signature",
 ];
