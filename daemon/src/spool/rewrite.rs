@@ -62,17 +62,22 @@ impl Writer {
         };
         let content = [header.encode(), bytes].concat();
         // under another name until it is complete: a crash must not leave half of it in place of the whole
-        let _: io::Result<()> = shared.disk.remove(REWRITE);
+        self.remove_unfinished()?;
         let file = shared.disk.create(REWRITE)?;
+        let length = content.len() as u64;
+        self.unfinished = length;
+        shared.catalog().other_bytes += length;
         let result = file.write(&content, 0).and_then(|()| file.sync());
         if let Err(e) = result.and_then(|()| shared.disk.rename(REWRITE, &header.id.name())) {
-            let _: io::Result<()> = shared.disk.remove(REWRITE);
+            // what can't be removed now is accounted for until it can
+            let _: io::Result<()> = self.remove_unfinished();
             return Err(e);
         }
-        let (length, written) = (content.len() as u64, shared.disk.now());
+        let written = shared.disk.now();
         let durable = Durable { next: end, length };
         let replaced = {
             let mut catalog = shared.catalog();
+            catalog.other_bytes -= std::mem::take(&mut self.unfinished);
             let replaced = catalog.insert(Segment { id: header.id, length, size: length, written, durable });
             catalog.other_bytes += replaced.iter().map(|segment| segment.size).sum::<u64>();
             replaced
@@ -82,6 +87,16 @@ impl Writer {
         }
         shared.written(|unsynced| unsynced.folder = true);
         if shared.options.durability == Durability::Always { shared.disk.sync() } else { Ok(()) }
+    }
+
+    /// What is left of one that failed.
+    fn remove_unfinished(&mut self) -> io::Result<()> {
+        match self.shared.disk.remove(REWRITE) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.shared.catalog().other_bytes -= std::mem::take(&mut self.unfinished);
+        Ok(())
     }
 
     /// The entries behind what is durable, where all of them can be read.

@@ -67,6 +67,8 @@ pub struct Writer {
     pub(super) spares: Vec<Spare>,
     /// A segment that has so many bytes gets no more entries.
     pub(super) segment_size: u64,
+    /// Bytes of a segment that is written once more and has not taken its place.
+    pub(super) unfinished: u64,
     /// When a segment was begun last.
     pub(super) begun: Duration,
     /// Syncs what is left when it is dropped.
@@ -88,6 +90,7 @@ impl Writer {
             takes_bulk: true,
             spares: Vec::new(),
             segment_size,
+            unfinished: 0,
             begun,
             syncer: None,
         }

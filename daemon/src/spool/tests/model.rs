@@ -396,3 +396,30 @@ proptest! {
         world.check();
     }
 }
+
+#[test]
+fn what_can_neither_be_written_once_more_nor_removed_is_accounted_for() {
+    let options = Options {
+        max_size: Options::LEAST_SIZE,
+        max_age: Duration::from_secs(3600),
+        when_full: WhenFull::DropOldest,
+        durability: Durability::Interval(Duration::from_secs(1)),
+    };
+    let mut world = World::new(options);
+    let push = |lane, size, count| Op::Push { lane, size, count };
+    let fail = |working, failing| Op::Fail { working, failing };
+    let story = [
+        push(2, 5737, 10),
+        push(3, 0, 1),
+        fail(12, 2),
+        push(2, 7672, 1),
+        Op::Read { reader: 0, max_bytes: 0 },
+        Op::Sync,
+        fail(6, 2),
+        Op::Tick,
+        fail(0, 0),
+        Op::Tick,
+        Op::Check,
+    ];
+    story.into_iter().for_each(|op| world.run(op));
+}
