@@ -28,6 +28,9 @@ use crate::{
 /// So long a difference must last, nanoseconds: an unload's record comes at its end, and where its return was missed two seconds later.
 const LASTING: u64 = 5_000_000_000;
 
+/// So often a difference must have been seen: where the daemon itself stood still, what explains it has not been read in time.
+const LOOKS: u32 = 5;
+
 /// Names of the lists in records.
 const PROC_MODULES: &str = "/proc/modules";
 const SYS_MODULE: &str = "/sys/module";
@@ -79,6 +82,16 @@ struct Places {
     btf: bool,
 }
 
+/// A module about which lists differ.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    places: Places,
+    /// Nothing has changed since, CLOCK_BOOTTIME.
+    since: u64,
+    /// How often it was seen so.
+    looks: u32,
+}
+
 /// What is known, and what is due.
 #[derive(Debug)]
 pub struct Loaded {
@@ -88,8 +101,8 @@ pub struct Loaded {
     known: BTreeMap<Text, Option<Loader>>,
     /// When something happened to a module last, CLOCK_BOOTTIME; forgotten after [`LASTING`].
     touched: HashMap<Text, u64>,
-    /// Where lists differ, and since when.
-    suspects: BTreeMap<Text, (Places, u64)>,
+    /// Where lists differ.
+    suspects: BTreeMap<Text, Suspect>,
     told: BTreeMap<Text, Places>,
     /// Records were lost: what was seen is not all that happened.
     uncertain: bool,
@@ -232,15 +245,15 @@ impl Loaded {
             if !places.differ() || listed.is_some_and(|module| !module.live) {
                 continue;
             }
-            let (before, since) = self.suspects.get(name).copied().unwrap_or((places, now));
-            let since = if before == places { since } else { now };
+            let before = self.suspects.get(name).filter(|before| before.places == places);
+            let Suspect { since, looks, .. } = before.copied().unwrap_or(Suspect { places, since: now, looks: 0 });
             // anything that has happened since may explain it
             let since = self.touched.get(name).map_or(since, |&touched| since.max(touched));
-            suspects.insert(name.clone(), (places, since));
+            suspects.insert(name.clone(), Suspect { places, since, looks: looks.saturating_add(1) });
         }
-        self.told.retain(|name, places| suspects.get(name).is_some_and(|(now, _)| now == places));
-        for (name, (places, since)) in &suspects {
-            if now.saturating_sub(*since) < LASTING || self.told.contains_key(name) {
+        self.told.retain(|name, places| suspects.get(name).is_some_and(|suspect| suspect.places == *places));
+        for (name, Suspect { places, since, looks }) in &suspects {
+            if now.saturating_sub(*since) < LASTING || *looks < LOOKS || self.told.contains_key(name) {
                 continue;
             }
             self.told.insert(name.clone(), *places);

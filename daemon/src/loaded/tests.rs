@@ -119,6 +119,21 @@ fn what_was_there_before_is_told_with_what_the_kernel_says_of_it() {
 }
 
 #[test]
+fn a_daemon_that_stood_still_and_reads_of_an_unload_late_accuses_nobody() {
+    let kernel = Kernel::new();
+    let mut loaded = kernel.loaded();
+    kernel.load(&["xfs"]);
+    loaded.observe(&[load_of("xfs", SECOND)]);
+    kernel.proc(&[]);
+    kernel.no_sysfs("xfs");
+    assert_eq!(ticks(&mut loaded, 2..5), []);
+    // and then some for which nobody had time
+    assert_eq!(ticks(&mut loaded, 20..21), []);
+    loaded.observe(&[unload_of("xfs", 2 * SECOND)]);
+    assert_eq!(ticks(&mut loaded, 21..100), []);
+}
+
+#[test]
 fn a_module_that_takes_itself_out_of_a_list_is_told_once_with_who_loaded_it() {
     let kernel = Kernel::new();
     let mut loaded = kernel.loaded();

@@ -252,11 +252,12 @@ impl<W: Watch> Daemon<W> {
     }
 
     fn tick(&mut self) {
+        // what the kernel has may explain what its lists show
+        self.cycle();
         self.look_at_modules();
         let dropped: Vec<_> = self.pipeline.tick().collect();
         dropped.into_iter().for_each(|what| self.say(what));
         self.take();
-        self.cycle();
         self.look_at_settings();
         self.tell_systemd();
         if let Some(telemetry) = &self.telemetry {
