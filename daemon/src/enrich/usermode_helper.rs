@@ -18,8 +18,8 @@ use std::{
 use lru::LruCache;
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::{FileStat, Mode, fstat},
+    fcntl::OFlag,
+    sys::stat::{FileStat, fstat},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Helpers {
     /// CONFIG_MODPROBE_PATH.
     built_with: String,
     /// Where the kernel's path begins.
-    root: PathBuf,
+    host: Host,
     known: LruCache<Text, Known>,
 }
 
@@ -59,11 +59,11 @@ impl Helpers {
         let files = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
         let texts = files.iter().filter_map(|file| fs::read_to_string(host.path(Path::new(file))).ok());
         let built_with = texts.into_iter().find_map(|text| configured(&text));
-        Self::new(built_with.unwrap_or_else(|| USUAL[0].to_owned()), host.path(Path::new("/")))
+        Self::new(built_with.unwrap_or_else(|| USUAL[0].to_owned()), host.clone())
     }
 
-    fn new(built_with: String, root: impl Into<PathBuf>) -> Self {
-        Self { built_with, root: root.into(), known: LruCache::new(MOST) }
+    fn new(built_with: String, host: Host) -> Self {
+        Self { built_with, host, known: LruCache::new(MOST) }
     }
 
     /// Says what is unexpected of it. `now`: of the event, CLOCK_BOOTTIME.
@@ -98,10 +98,8 @@ impl Helpers {
     fn changeable(&self, path: &Text) -> Result<Option<String>, Errno> {
         let bytes = path.bytes();
         let path = Path::new(OsStr::from_bytes(&bytes));
-        let root = nix::fcntl::open(&self.root, PLACE | OFlag::O_DIRECTORY, Mode::empty())?;
-        // as the kernel would find it: links lead to what they say below the root
-        let open =
-            |path: &Path| openat2(&root, path, OpenHow::new().flags(PLACE).resolve(ResolveFlag::RESOLVE_IN_ROOT));
+        // as the kernel would find it
+        let open = |path: &Path| self.host.open(path, OFlag::O_PATH);
         let file = match open(path) {
             // there is nothing to change
             Err(Errno::ENOENT) => return Ok(None),
@@ -113,7 +111,7 @@ impl Helpers {
         }
         // the folders above the link, and those above the file that it leads to
         let real = real_path(&file)?;
-        let real = Path::new("/").join(real.strip_prefix(real_path(&root)?).unwrap_or(&real));
+        let real = Path::new("/").join(real.strip_prefix(real_path(&open(Path::new("/"))?)?).unwrap_or(&real));
         for folder in path.ancestors().skip(1).chain(real.ancestors().skip(1)) {
             let state = fstat(&open(folder)?)?;
             let found = others(&state, folder);
@@ -131,9 +129,6 @@ fn configured(text: &str) -> Option<String> {
     let value = text.lines().find_map(|line| line.strip_prefix("CONFIG_MODPROBE_PATH="))?;
     Some(value.trim().trim_matches('"').to_owned())
 }
-
-/// To look at, not to read.
-const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
 /// Where an open file is, below the root of its mount namespace.
 fn real_path(file: &OwnedFd) -> Result<PathBuf, Errno> {
@@ -176,7 +171,7 @@ mod tests {
     }
 
     fn unexpected(root: &tempfile::TempDir, path: &str) -> Vec<String> {
-        let helpers = Helpers::new("/sbin/modprobe".to_owned(), root.path());
+        let helpers = Helpers::new("/sbin/modprobe".to_owned(), Host::at(root.path()));
         let Known { unexpected, missing, .. } = helpers.look_up(&path.into(), 0);
         assert_eq!(missing, None);
         unexpected

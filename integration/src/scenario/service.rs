@@ -49,6 +49,9 @@ fn seeds(trial: &Trial<'_>) -> Result<()> {
     for event in ["request", "helper", "read", "verify", "load"] {
         records.of(&format!("linux.kernel_module.{event}")).in_trace_of(load).at_least(1)?;
     }
+    // the program that the kernel runs can be looked at from within the unit's sandbox
+    let helper = records.of("linux.kernel_module.helper").with("linux.kernel_module.alias", "fs-xfs").one()?;
+    helper.expect_without("kmodtrail.enrichment.missing")?.expect_without("linux.kernel_module.helper.unexpected")?;
     // a signed module of the distribution taints nothing
     let dummy = records.of("linux.kernel_module.load").with("linux.kernel_module.name", "dummy").one()?;
     dummy.expect("linux.kernel_module.taints.mask", 0)?.expect("linux.kernel_module.signature.state", "valid")?;
