@@ -80,13 +80,13 @@ impl Enrich {
     pub fn new(config: &config::Enrich) -> Self {
         let host = Host::find();
         Self {
-            users: Names::of_users("/etc/passwd"),
-            groups: Names::of_groups("/etc/group"),
+            users: Names::of_users(host.path(Path::new("/etc/passwd"))),
+            groups: Names::of_groups(host.path(Path::new("/etc/group"))),
             names_seen: 0,
-            userdb: UserDb::new(Path::new("/run/systemd/userdb")),
+            userdb: UserDb::new(&host.path(Path::new("/run/systemd/userdb"))),
             namespaces: HostNamespaces::new(Path::new("/proc")),
             ancestors: Ancestors::new("/proc"),
-            containers: Containers::new(config),
+            containers: Containers::new(config, &host),
             signatures: Signatures::default(),
             module_files: ModuleFiles::new(host.clone(), config.wait),
             helpers: Helpers::of(&host),

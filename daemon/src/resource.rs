@@ -1,9 +1,11 @@
 //! Where all records come from: this host, this kernel, this daemon.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use opentelemetry_semantic_conventions::attribute as otel;
 use uuid::Uuid;
+
+use crate::host::Host;
 
 /// Names of the attributes and their values, in a fixed order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,7 +25,9 @@ impl Resource {
     pub fn detect(kernel_release: &str) -> Self {
         let host =
             nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).filter(|n| !n.is_empty() && n != UNSET);
-        let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(machine_id);
+        let root = Host::find();
+        let files = ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(|path| root.path(Path::new(path)));
+        let machine = files.iter().find_map(|file| machine_id(file));
         Self::of(host.as_deref(), machine.as_deref(), kernel_release)
     }
 
@@ -64,7 +68,7 @@ impl Resource {
 }
 
 /// machine-id(5): 32 hexadecimal digits, or "uninitialized" on the first boot.
-fn machine_id(path: &str) -> Option<String> {
+fn machine_id(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let id = text.trim();
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())

@@ -22,6 +22,7 @@ use self::{cri::Cri, files::Files};
 use crate::{
     config,
     event::{Container, Details, Place, Pod, Runtime, Text},
+    host::Host,
 };
 
 /// Containers by runtime and id.
@@ -71,14 +72,10 @@ const POD: &str = "k8s.pod.name";
 const DIGESTS: &str = "container.image.repo_digests";
 
 impl Containers {
-    pub(super) fn new(config: &config::Enrich) -> Self {
-        Self::with(config, Files::new("/"))
-    }
-
-    fn with(config: &config::Enrich, files: Files) -> Self {
+    pub(super) fn new(config: &config::Enrich, host: &Host) -> Self {
         Self {
-            files,
-            cri: Cri::new(config),
+            files: Files::of(host),
+            cri: Cri::new(config, host),
             known: LruCache::new(MOST),
             patience: config.wait,
             wait: config.wait,

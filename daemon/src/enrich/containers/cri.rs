@@ -16,11 +16,12 @@ use std::{
 
 use self::client::Client;
 use super::{Found, Key};
-use crate::config;
+use crate::{config, host::Host};
 
 /// The desk where questions are handed in.
 #[derive(Debug)]
 pub(super) struct Cri {
+    host: Host,
     sockets: Vec<PathBuf>,
     labels: Vec<String>,
     /// Begins with the first question: most hosts have no pods.
@@ -47,9 +48,9 @@ pub(super) struct Answer {
 const MOST: usize = 64;
 
 impl Cri {
-    pub(super) fn new(config: &config::Enrich) -> Option<Self> {
-        let (sockets, labels) = (config.cri_sockets.clone(), config.pod_labels.clone());
-        (!sockets.is_empty()).then(|| Self { sockets, labels, thread: None, asked: HashSet::new(), prompt: true })
+    pub(super) fn new(config: &config::Enrich, host: &Host) -> Option<Self> {
+        let (host, sockets, labels) = (host.clone(), config.cri_sockets.clone(), config.pod_labels.clone());
+        (!sockets.is_empty()).then(|| Self { host, sockets, labels, thread: None, asked: HashSet::new(), prompt: true })
     }
 
     /// Hands a question in, unless it is there already.
@@ -59,9 +60,9 @@ impl Cri {
         }
         let thread = match &self.thread {
             Some(thread) => thread,
-            None => self
-                .thread
-                .insert(start(Client::new(&self.sockets, &self.labels)).map_err(|_| "no thread can be made")?),
+            None => self.thread.insert(
+                start(Client::new(&self.host, &self.sockets, &self.labels)).map_err(|_| "no thread can be made")?,
+            ),
         };
         thread.questions.try_send(key.clone()).map_err(|_| "too many questions wait for an answer")?;
         self.prompt = self.asked.is_empty();

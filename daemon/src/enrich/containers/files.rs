@@ -2,23 +2,25 @@
 
 use std::{
     collections::HashMap,
-    fs::OpenOptions,
+    fs::File,
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::UNIX_EPOCH,
 };
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use super::{Found, image};
-use crate::event::{Container, Details, Pod, Runtime, Text};
+use crate::{
+    event::{Container, Details, Pod, Runtime, Text},
+    host::Host,
+};
 
 /// Where they are.
 #[derive(Debug)]
 pub(super) struct Files {
-    root: PathBuf,
+    host: Host,
 }
 
 /// More than the largest that makes sense: podman has all of its containers in one.
@@ -33,8 +35,8 @@ const UNREADABLE: &str = "its runtime's files can't be read";
 const NAMELESS: &str = "its runtime has no name for it";
 
 impl Files {
-    pub(super) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    pub(super) fn of(host: &Host) -> Self {
+        Self { host: host.clone() }
     }
 
     /// What they say of the container, or why they say nothing.
@@ -53,12 +55,13 @@ impl Files {
     fn containerd(&self, id: &str) -> Result<Found, &'static str> {
         let mut why = GONE;
         for state in CONTAINERD {
-            let folder = self.root.join(state).join("io.containerd.runtime.v2.task/k8s.io").join(id);
-            match read(&folder.join("config.json")) {
+            let folder = Path::new(state).join("io.containerd.runtime.v2.task/k8s.io").join(id);
+            match self.read(&folder.join("config.json")) {
                 Ok(bytes) => {
                     let bundle: Bundle = serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)?;
                     let mut found = bundle.found().ok_or(NAMELESS)?;
-                    let pid = read(&folder.join("init.pid"))
+                    let pid = self
+                        .read(&folder.join("init.pid"))
                         .ok()
                         .and_then(|pid| str::from_utf8(&pid).ok()?.trim().parse().ok());
                     found.details.pid = pid;
@@ -72,7 +75,7 @@ impl Files {
     }
 
     fn docker(&self, id: &str) -> Result<Found, &'static str> {
-        let bytes = read(&self.root.join("var/lib/docker/containers").join(id).join("config.v2.json"))?;
+        let bytes = self.read(&Path::new("var/lib/docker/containers").join(id).join("config.v2.json"))?;
         let docker: Docker = serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)?;
         let mut details = image::details(&docker.config.image);
         details.name = some(docker.name.trim_start_matches('/'));
@@ -84,12 +87,12 @@ impl Files {
     }
 
     fn podman(&self, id: &str) -> Result<Found, &'static str> {
-        let storage = self.root.join("var/lib/containers/storage");
+        let storage = Path::new("var/lib/containers/storage");
         // containers that are thrown away at the next boot (--transient-store) are in the second one
         let lists = ["overlay-containers/containers.json", "overlay-containers/volatile-containers.json"];
         let mut why = GONE;
         for list in lists {
-            match read(&storage.join(list)) {
+            match self.read(&storage.join(list)) {
                 Ok(bytes) => {
                     let all: Vec<Stored> = serde_json::from_slice(&bytes).map_err(|_| UNREADABLE)?;
                     if let Some(stored) = all.into_iter().find(|stored| stored.id == id) {
@@ -105,7 +108,7 @@ impl Files {
 
     /// What machined keeps of a machine: src/machine/machine.c, `machine_save`. A machine's id is its name, also where there is no more of it.
     fn nspawn(&self, name: &str) -> Found {
-        let bytes = match read(&self.root.join("run/systemd/machines").join(name)) {
+        let bytes = match self.read(&Path::new("run/systemd/machines").join(name)) {
             Ok(bytes) => bytes,
             Err(why) => {
                 let details = Details { name: some(name), ..Details::default() };
@@ -123,24 +126,24 @@ impl Files {
         };
         Found { details, ..Found::default() }
     }
-}
 
-fn read(path: &Path) -> Result<Vec<u8>, &'static str> {
-    let read = || {
-        let mut bytes = Vec::new();
-        // whatever is there in the place of a file: it does not hold us up
-        let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        file.take(LARGEST).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => GONE,
-        io::ErrorKind::PermissionDenied => FORBIDDEN,
-        _ => UNREADABLE,
-    })
+    fn read(&self, path: &Path) -> Result<Vec<u8>, &'static str> {
+        let read = || {
+            let mut bytes = Vec::new();
+            // whatever is there in the place of a file: it does not hold us up
+            let file = File::from(self.host.open(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)?);
+            if !file.metadata()?.is_file() {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            file.take(LARGEST).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => GONE,
+            io::ErrorKind::PermissionDenied => FORBIDDEN,
+            _ => UNREADABLE,
+        })
+    }
 }
 
 fn some(text: &str) -> Option<Text> {

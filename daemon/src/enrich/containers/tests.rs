@@ -50,17 +50,21 @@ impl Host {
         self.0.path().join("cri.sock")
     }
 
+    fn asked(&self, config: &config::Enrich) -> Containers {
+        Containers::new(config, &crate::host::Host::at(self.0.path()))
+    }
+
     /// Asks at the socket.
     fn containers(&self, wait: Duration) -> Containers {
         let config =
-            config::Enrich { wait, cri_sockets: vec![self.socket()], pod_labels: vec!["app".into(), "x".into()] };
-        Containers::with(&config, Files::new(self.0.path()))
+            config::Enrich { wait, cri_sockets: vec!["/cri.sock".into()], pod_labels: vec!["app".into(), "x".into()] };
+        self.asked(&config)
     }
 
     /// Asks nobody.
     fn files(&self) -> Containers {
         let config = config::Enrich { cri_sockets: vec![], ..config::Enrich::default() };
-        Containers::with(&config, Files::new(self.0.path()))
+        self.asked(&config)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::fs::FileTypeExt as _,
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::FileTypeExt as _,
+    },
     path::{Path, PathBuf},
     pin::Pin,
     sync::mpsc,
@@ -13,7 +17,7 @@ use std::{
 
 use hyper::{Uri, http::uri::PathAndQuery};
 use hyper_util::rt::TokioIo;
-use nix::unistd::geteuid;
+use nix::{fcntl::OFlag, unistd::geteuid};
 use tokio::{net::UnixStream, time::timeout};
 use tonic::{
     Code, Request, Status,
@@ -31,13 +35,17 @@ use super::{
         PodSandboxStatusResponse,
     },
 };
-use crate::event::{Pod, Text};
+use crate::{
+    event::{Pod, Text},
+    host::Host,
+};
 
 /// So long a runtime is given for all that is asked about a container.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What is asked, and whom.
 pub(super) struct Client {
+    host: Host,
     sockets: Vec<Socket>,
     /// Labels of pods that are told.
     labels: Vec<String>,
@@ -49,9 +57,9 @@ struct Socket {
 }
 
 impl Client {
-    pub(super) fn new(sockets: &[PathBuf], labels: &[String]) -> Self {
+    pub(super) fn new(host: &Host, sockets: &[PathBuf], labels: &[String]) -> Self {
         let sockets = sockets.iter().map(|path| Socket { path: path.clone(), connection: None }).collect();
-        Self { sockets, labels: labels.to_vec() }
+        Self { host: host.clone(), sockets, labels: labels.to_vec() }
     }
 
     /// Answers until nobody asks any more.
@@ -75,11 +83,12 @@ impl Client {
         let mut why = Vec::new();
         for socket in &mut self.sockets {
             // a host has one of them, as a rule
-            if fs::symlink_metadata(&socket.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let place = place(&self.host, &socket.path);
+            if place.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 socket.connection = None;
                 continue;
             }
-            let said = timeout(LIMIT, socket.ask(id, &self.labels)).await;
+            let said = timeout(LIMIT, socket.ask(place, id, &self.labels)).await;
             match said.unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(LIMIT)))) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => why.push(format!("{} does not have it", socket.path.display())),
@@ -94,10 +103,10 @@ impl Client {
 }
 
 impl Socket {
-    async fn ask(&mut self, id: &str, labels: &[String]) -> Result<Option<Found>, String> {
+    async fn ask(&mut self, place: io::Result<OwnedFd>, id: &str, labels: &[String]) -> Result<Option<Found>, String> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            empty => empty.insert(connect(&self.path).await?),
+            empty => empty.insert(connect(place).await?),
         };
         let filter = Some(ContainerFilter { id: id.to_owned() });
         let list: ListContainersResponse = call(connection, LIST_CONTAINERS, ListContainersRequest { filter }).await?;
@@ -163,8 +172,8 @@ fn described(status: &Status) -> String {
     }
 }
 
-async fn connect(path: &Path) -> Result<Grpc<Channel>, String> {
-    let stream = open(path).await.map_err(|error| match error.kind() {
+async fn connect(place: io::Result<OwnedFd>) -> Result<Grpc<Channel>, String> {
+    let stream = open(place).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => "not permitted (systemd/kmodtrail.service.d/cri.conf)".to_owned(),
         _ => error.to_string(),
     })?;
@@ -173,12 +182,18 @@ async fn connect(path: &Path) -> Result<Grpc<Channel>, String> {
     endpoint.connect_with_connector(connector).await.map(Grpc::new).map_err(|error| error.to_string())
 }
 
+/// What is at the path of a socket, to be looked at.
+fn place(host: &Host, path: &Path) -> io::Result<OwnedFd> {
+    Ok(host.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?)
+}
+
 /// A socket that root, or this daemon's own user, listens at. Whoever can put another one in its place must not be believed.
-async fn open(path: &Path) -> io::Result<UnixStream> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+async fn open(place: io::Result<OwnedFd>) -> io::Result<UnixStream> {
+    let place = File::from(place?);
+    if !place.metadata()?.file_type().is_socket() {
         return Err(io::Error::other("it is no socket"));
     }
-    let stream = UnixStream::connect(path).await?;
+    let stream = UnixStream::connect(format!("/proc/self/fd/{}", place.as_raw_fd())).await?;
     let owner = stream.peer_cred()?.uid();
     if owner != 0 && owner != geteuid().as_raw() {
         return Err(io::Error::other(format!("user {owner} listens there, not root")));
