@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &PrepareArguments) -> Result<()> {
         arguments.kernels.iter().map(|name| kernels::line(name)).collect::<Result<_>>()?
     };
     services(&testbed)?;
-    guests(&testbed, &lines, &[Root::Plain, Root::Containers, Root::Newer, Root::Rpm])?;
+    guests(&testbed, &lines, &[Root::Plain, Root::Containers, Root::Newer, Root::Rpm, Root::Logins])?;
     say(format_args!("everything is in {}", testbed.cache().root().display()));
     Ok(())
 }

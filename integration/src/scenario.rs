@@ -24,6 +24,7 @@ mod kafka;
 mod killed;
 mod loaders;
 mod loads;
+mod logins;
 mod metrics;
 mod missed_returns;
 mod packages;
@@ -129,6 +130,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         floods::SCENARIOS,
         requesters::SCENARIOS,
         loaders::SCENARIOS,
+        logins::SCENARIOS,
         requests::SCENARIOS,
         coverage::SCENARIOS,
         missed_returns::SCENARIOS,

@@ -21,14 +21,16 @@ use crate::event::Text;
 
 /// All that there is behind one socket.
 const SERVICE: &str = "io.systemd.Multiplexer";
-/// So long the thread waits for an answer.
-const ANSWER: Duration = Duration::from_millis(500);
+/// So long the thread waits for an answer: the service may be starting, and may ask a network.
+const ANSWER: Duration = Duration::from_secs(2);
 /// So long a record waits.
 const WAIT: Duration = Duration::from_millis(50);
 /// After an answer that did not come in time no record waits for so long, nanoseconds.
 const SLOW: u64 = 10_000_000_000;
 /// So long an answer counts, nanoseconds.
 const FRESH: u64 = 60_000_000_000;
+/// So long it counts that there was none, nanoseconds.
+const AGAIN: u64 = 10_000_000_000;
 /// So long there is nobody to ask where there was nobody, nanoseconds.
 const ABSENT: u64 = 1_000_000_000;
 /// Answers that are remembered.
@@ -70,6 +72,12 @@ struct Known {
     answer: Answer,
 }
 
+impl Known {
+    fn is_current(&self, now: u64) -> bool {
+        now.abs_diff(self.at) < if self.answer.is_ok() { FRESH } else { AGAIN }
+    }
+}
+
 #[derive(Debug)]
 struct Thread {
     questions: SyncSender<Id>,
@@ -87,7 +95,7 @@ impl UserDb {
         while let Some(answer) = self.thread.as_ref().and_then(|thread| thread.answers.try_recv().ok()) {
             self.remember(answer, now);
         }
-        if let Some(known) = self.known.get(&id).filter(|known| now.abs_diff(known.at) < FRESH) {
+        if let Some(known) = self.known.get(&id).filter(|known| known.is_current(now)) {
             return known.answer.clone();
         }
         if now < self.absent_until {
@@ -135,7 +143,12 @@ impl Thread {
         let (tell, answers) = channel();
         thread::Builder::new().name("userdb".to_owned()).spawn(move || {
             for id in asked {
-                let answer = ask(&socket, id).map_err(|error| format!("systemd-userdbd: {error}"));
+                let answer = ask(&socket, id).map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        format!("systemd-userdbd: no answer within {}", humantime::format_duration(ANSWER))
+                    }
+                    _ => format!("systemd-userdbd: {error}"),
+                });
                 if tell.send((id, answer)).is_err() {
                     break;
                 }
@@ -251,6 +264,28 @@ mod tests {
         assert_eq!(settled(&mut db, Id::User(7)), Ok(Some("ldap".into())));
         assert_eq!(settled(&mut db, Id::Group(7)), Ok(Some("staff".into())));
         assert_eq!(settled(&mut db, Id::User(8)), Ok(None));
+    }
+
+    #[test]
+    fn who_has_not_answered_is_asked_again_before_long() {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let (_folder, mut db) = service(move |_| {
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            Some(if first {
+                b"nonsense\0".to_vec()
+            } else {
+                b"{\"parameters\":{\"record\":{\"userName\":\"ldap\"}}}\0".to_vec()
+            })
+        });
+        settled(&mut db, Id::User(7)).expect_err("nonsense");
+        assert!(db.name(Id::User(7), AGAIN).is_err(), "not at once");
+        let name = loop {
+            if let Ok(name) = db.name(Id::User(7), 1 + AGAIN) {
+                break name;
+            }
+            thread::yield_now();
+        };
+        assert_eq!(name, Some("ldap".into()));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) enum Root {
     Newer,
     /// The small system with rpm beside dpkg.
     Rpm,
+    /// The small system with what else processes come from: sshd and sudo, cron, users of systemd-userdbd. None of them started.
+    Logins,
 }
 
 /// What every root has beside the essential packages.
@@ -57,6 +59,13 @@ const RUNTIME_UNITS: &[&str] = &[
     "podman.socket",
 ];
 
+/// What [`Root::Logins`] has beside the small system.
+const DOORS: &str = ",cron,openssh-client,openssh-server,passwd,sudo,systemd-userdbd";
+
+/// What those would start at boot.
+const DOOR_UNITS: &[&str] =
+    &["cron.service", "ssh.service", "ssh.socket", "systemd-userdbd.service", "systemd-userdbd.socket"];
+
 impl Root {
     /// Its name in the cache.
     const fn name(self) -> &'static str {
@@ -65,13 +74,14 @@ impl Root {
             Self::Containers => "systemd-root-containers",
             Self::Newer => "systemd-root-newer",
             Self::Rpm => "systemd-root-rpm",
+            Self::Logins => "systemd-root-logins",
         }
     }
 
     /// The release of Debian that it is made of, and that one's suites.
     const fn distribution(self) -> (&'static str, [&'static str; 3]) {
         match self {
-            Self::Plain | Self::Containers | Self::Rpm => {
+            Self::Plain | Self::Containers | Self::Rpm | Self::Logins => {
                 ("bookworm", ["bookworm", "bookworm-updates", "bookworm-security"])
             }
             Self::Newer => ("trixie", ["trixie", "trixie-updates", "trixie-security"]),
@@ -83,6 +93,7 @@ impl Root {
             Self::Plain | Self::Newer => PACKAGES.to_owned(),
             Self::Containers => format!("{PACKAGES}{RUNTIMES}"),
             Self::Rpm => format!("{PACKAGES},rpm"),
+            Self::Logins => format!("{PACKAGES}{DOORS}"),
         }
     }
 
@@ -90,8 +101,17 @@ impl Root {
     const fn size(self) -> &'static str {
         match self {
             Self::Plain | Self::Newer => "500M",
-            Self::Rpm => "700M",
+            Self::Rpm | Self::Logins => "700M",
             Self::Containers => "2G",
+        }
+    }
+
+    /// Units that its packages would have started at boot, and that no guest needs before its script says so.
+    const fn idle_units(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain | Self::Newer | Self::Rpm => &[],
+            Self::Containers => RUNTIME_UNITS,
+            Self::Logins => DOOR_UNITS,
         }
     }
 }
@@ -131,9 +151,9 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
     let (name, packages, size) = (kind.name(), kind.packages(), kind.size());
     let (distribution, suites) = kind.distribution();
     let parts = (distribution, &packages, size, MASKED_UNITS, SCENARIO, SERVICE);
-    let version = match kind {
-        Root::Plain | Root::Newer | Root::Rpm => cache::fingerprint(parts),
-        Root::Containers => cache::fingerprint((parts, RUNTIME_UNITS)),
+    let version = match kind.idle_units() {
+        [] => cache::fingerprint(parts),
+        idle => cache::fingerprint((parts, idle)),
     };
     let folder = cache.entry(name, &version, |place| {
         ensure!(
@@ -151,7 +171,7 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
         }
         debootstrap.arg(distribution).arg(&root).arg(sources);
         command::run(debootstrap.env("LC_ALL", "C"))?;
-        furnish(&root).with_context(|| format!("furnishing {}", root.display()))?;
+        furnish(&root, kind).with_context(|| format!("furnishing {}", root.display()))?;
         disk(&root, &place.join("root.ext4"), size)?;
         fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))
     })?;
@@ -159,7 +179,7 @@ pub(crate) fn prepare_root(cache: &Cache, kind: Root) -> Result<PathBuf> {
     Ok(folder.join("root.ext4"))
 }
 
-fn furnish(root: &Path) -> Result<()> {
+fn furnish(root: &Path, kind: Root) -> Result<()> {
     let units = root.join("etc/systemd/system");
     fs::create_dir_all(units.join("multi-user.target.wants"))?;
     fs::write(units.join("scenario.service"), SERVICE)?;
@@ -170,8 +190,8 @@ fn furnish(root: &Path) -> Result<()> {
         symlink("/dev/null", place)?;
     }
     for target in ["multi-user", "sockets", "timers", "default", "machines"] {
-        for unit in RUNTIME_UNITS {
-            _ = fs::remove_file(units.join(format!("{target}.target.wants/{unit}"))); // most are in no other root
+        for unit in kind.idle_units() {
+            _ = fs::remove_file(units.join(format!("{target}.target.wants/{unit}"))); // most are wanted by one of them
         }
     }
     fs::write(root.join("scenario.sh"), SCENARIO)?;
