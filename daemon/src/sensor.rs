@@ -14,6 +14,7 @@ mod fact;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod hierarchy;
 mod hooks;
 mod identity;
 mod lately;

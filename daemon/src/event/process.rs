@@ -85,7 +85,7 @@ pub struct Arguments {
     pub cut: bool,
 }
 
-/// A control group of the unified hierarchy.
+/// A control group of the unified hierarchy, or of systemd's own where the host has hierarchies of the first version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cgroup {
     /// Inode of its directory.

@@ -2,7 +2,7 @@
 
 use kmodtrail_abi::{ABSENT, Offsets, Settings};
 
-use super::{SensorError, btf::Btf};
+use super::{SensorError, btf::Btf, hierarchy};
 
 /// Where the kernel shows its own types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -67,7 +67,9 @@ impl Layout {
     /// Of the running kernel.
     pub(super) fn of_running_kernel() -> Result<Self, SensorError> {
         let data = std::fs::read(VMLINUX).map_err(|source| SensorError::NoBtf { path: VMLINUX, source })?;
-        Self::from_btf(&data)
+        let mut layout = Self::from_btf(&data)?;
+        layout.settings.cgroup_hierarchy = hierarchy::of_this_host();
+        Ok(layout)
     }
 
     fn from_btf(data: &[u8]) -> Result<Self, SensorError> {
@@ -137,6 +139,7 @@ impl Layout {
         s.syscall_args = s.syscall_args.map(there);
         s.compat_args = s.compat_args.map(there);
         s.compat_flags = there(s.compat_flags);
+        s.cgroup_hierarchy = s.cgroup_hierarchy.max(1);
         self
     }
 }

@@ -43,7 +43,7 @@ fn bytes_of<T: Copy>(value: &T) -> &[u8] {
 const _: () = {
     use kmodtrail_abi::{Offsets, Settings};
     assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
-    assert!(size_of::<Settings>() == 2 * 8 + 4 * 4 + 2 * 16 + 2 * 4 + 8 * kmodtrail_abi::WATCHED_SETTINGS);
+    assert!(size_of::<Settings>() == 3 * 8 + 4 * 4 + 2 * 16 + 2 * 4 + 8 * kmodtrail_abi::WATCHED_SETTINGS);
 };
 
 /// Makes maps and constants; loads no program yet.

@@ -191,7 +191,7 @@ pub struct Identity {
     pub start: u64,
     /// Effective capabilities, bit by number.
     pub capabilities: u64,
-    /// Inode of the cgroup's directory in the unified hierarchy.
+    /// Inode of the cgroup's directory in the hierarchy that [`Settings::cgroup_hierarchy`] says.
     pub cgroup_id: u64,
     /// Bytes between the process's arg_start and arg_end.
     pub argv_len: u64,

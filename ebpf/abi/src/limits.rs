@@ -11,6 +11,8 @@ pub const COMPONENT: usize = 256;
 pub const PATH_STEPS: usize = 40;
 /// Levels that a control group walk takes.
 pub const CGROUP_STEPS: usize = 16;
+/// Hierarchies of control groups: one for each of the kernel's controllers, and those that have only a name.
+pub const HIERARCHIES: u64 = 16;
 /// No further component is added to a control group path once it is this long.
 pub const CGROUP_BUDGET: usize = 1024;
 /// The same for executable and working directory.

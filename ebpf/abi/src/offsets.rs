@@ -69,6 +69,9 @@ offsets! {
     pid_numbers: "pid numbers",
     upid_ns: "upid ns",
     css_set_cgroup: "css_set dfl_cgrp",
+    css_set_links: "css_set cgrp_links",
+    cset_link_next: "cgrp_cset_link cgrp_link",
+    cset_link_cgroup: "cgrp_cset_link cgrp",
     cgroup_kernfs: "cgroup kn",
     kernfs_parent: "kernfs_node __parent|parent",
     kernfs_name: "kernfs_node name",
@@ -117,6 +120,9 @@ pub struct Settings {
     pub epoch: u64,
     /// The kernel's taints when the programs were loaded: these flags are not news.
     pub taints: u64,
+    /// Which of a task's control groups is told: 0 is the unified hierarchy's, then come those of the others in the order in which they were
+    /// mounted.
+    pub cgroup_hierarchy: u64,
     /// `enum kernel_read_file_id`: READING_MODULE.
     pub read_file_module: u32,
     /// READING_MODULE_COMPRESSED (6.19 and later), else [`ABSENT`].
@@ -142,6 +148,7 @@ impl Settings {
     pub const UNRESOLVED: Self = Self {
         epoch: 0,
         taints: 0,
+        cgroup_hierarchy: 0,
         read_file_module: ABSENT,
         read_file_module_compressed: ABSENT,
         load_data_module: ABSENT,

@@ -7,10 +7,10 @@ use aya_ebpf::{
     maps::ProgramArray,
     programs::ProbeContext,
 };
-use kmodtrail_abi::{ABSENT, ANCESTORS, ARGV_BYTES, Identity, PATH_BUDGET, head_flags, section};
+use kmodtrail_abi::{ABSENT, ANCESTORS, ARGV_BYTES, HIERARCHIES, Identity, PATH_BUDGET, head_flags, section};
 
 use crate::{
-    kernel::{bounded, get, offset, put},
+    kernel::{bounded, get, offset, put, setting},
     record::{Record, Ring, Wake},
 };
 
@@ -71,7 +71,7 @@ impl Record {
             namespaces(who, task);
             ancestors(who, leader);
 
-            let node: u64 = get(get(get(task, offset!(task_cgroups)), offset!(css_set_cgroup)), offset!(cgroup_kernfs));
+            let node: u64 = get(control_group(get(task, offset!(task_cgroups))), offset!(cgroup_kernfs));
             put(&raw mut (*who).cgroup_id, node, offset!(kernfs_id));
             self.cgroup_path(node);
             let mm: u64 = get(task, offset!(task_mm));
@@ -160,6 +160,25 @@ unsafe fn cred_and_comm(task: u64) -> (u64, [u8; 16]) {
         } else {
             (get(task, offset!(task_cred)), get(task, offset!(task_comm)))
         }
+    }
+}
+
+/// The control group of a task's set that is told. The set links one of each hierarchy, and always has the links in the order in which the
+/// hierarchies were mounted: kernel/cgroup/cgroup.c, `find_css_set`.
+#[inline(always)]
+unsafe fn control_group(set: u64) -> u64 {
+    unsafe {
+        if setting!(cgroup_hierarchy) == 0 {
+            return get(set, offset!(css_set_cgroup));
+        }
+        let mut link: u64 = get(set, offset!(css_set_links));
+        for i in 0..HIERARCHIES {
+            if i == setting!(cgroup_hierarchy) {
+                break;
+            }
+            link = get(link, 0);
+        }
+        get(link.wrapping_sub(offset!(cset_link_next) as u64), offset!(cset_link_cgroup))
     }
 }
 

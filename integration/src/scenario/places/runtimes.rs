@@ -1,9 +1,12 @@
 //! Containers of other runtimes, and the units that they and others are in.
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, Result};
 
 use super::{IMAGE, Trial, guest};
 use crate::{
+    guest::Outcome,
     records::{Record, Records},
     scenario::told::LOAD,
     story,
@@ -27,16 +30,15 @@ const LOADED: &str = r#"
 
 /// docker, podman and systemd-nspawn: container, image and unit.
 pub(super) fn containers(trial: &Trial<'_>) -> Result<()> {
+    let outcome = containers_in(trial, "", "")?;
+    // with hierarchies of the first version its driver goes without systemd
+    load(&outcome.records()?, 1)?.expect("systemd.slice", "system.slice").map(drop)
+}
+
+/// In a guest with more on its command line, which does something before.
+pub(super) fn containers_in(trial: &Trial<'_>, command_line: &str, before: &str) -> Result<Rc<Outcome>> {
     const EXPECTED: &[Expected] = &[
-        (
-            1,
-            &[
-                ("container.runtime.name", "docker"),
-                ("container.name", "web"),
-                ("container.image.name", IMAGE),
-                ("systemd.slice", "system.slice"),
-            ],
-        ),
+        (1, &[("container.runtime.name", "docker"), ("container.name", "web"), ("container.image.name", IMAGE)]),
         (2, &[("container.runtime.name", "docker")]),
         (
             3,
@@ -60,6 +62,7 @@ pub(super) fn containers(trial: &Trial<'_>) -> Result<()> {
     ];
     let script = format!(
         r#"{LOADED}
+        {before}
         systemctl start docker || fail 'docker does not start'
         docker load -i /image.tar || fail 'docker does not take the image'
         podman load -i /image.tar || fail 'podman does not take the image'
@@ -82,18 +85,24 @@ pub(super) fn containers(trial: &Trial<'_>) -> Result<()> {
         leave
         "#
     );
-    let outcome = guest(trial)?.file("/etc/docker/daemon.json", DOCKER).script(&story::script(&script)).run()?;
+    let guest = guest(trial)?.command_line(command_line).file("/etc/docker/daemon.json", DOCKER);
+    let outcome = guest.script(&story::script(&script)).run()?;
     outcome.expect_success()?;
     let records = outcome.records()?;
     expect(&records, EXPECTED)?;
     for (number, file) in [(1, "docker"), (2, "gone"), (3, "podman")] {
         load(&records, number)?.expect("container.id", outcome.text(file)?.trim())?;
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// Services, also with names that need escapes, a user's own service, and a login session.
 pub(super) fn units(trial: &Trial<'_>) -> Result<()> {
+    units_in(trial, "", "").map(drop)
+}
+
+/// As [`containers_in`].
+pub(super) fn units_in(trial: &Trial<'_>, command_line: &str, before: &str) -> Result<Rc<Outcome>> {
     const EXPECTED: &[Expected] = &[
         (1, &[("systemd.unit.name", "plain.service"), ("systemd.slice", "system.slice")]),
         (2, &[("systemd.unit.name", r"tmpl@a\x2db-c.service"), ("systemd.slice", "system-tmpl.slice")]),
@@ -111,6 +120,7 @@ pub(super) fn units(trial: &Trial<'_>) -> Result<()> {
     let unit = |number: u32| format!("[Service]\nType=oneshot\nExecStart=/sbin/insmod /fixtures/hello.ko x={number}\n");
     let script = format!(
         r#"{LOADED}
+        {before}
         systemctl start kmodtrail
         systemctl start plain || fail 'plain'
         loaded 1
@@ -127,7 +137,7 @@ pub(super) fn units(trial: &Trial<'_>) -> Result<()> {
         leave
         "#
     );
-    let outcome = story::installed(trial.systemd())?
+    let outcome = story::installed(trial.systemd().command_line(command_line))?
         .file("/etc/systemd/system/plain.service", unit(1))
         .file("/etc/systemd/system/tmpl@.service", unit(2))
         .file(r"/etc/systemd/system/we\x2dird.service", unit(3))
@@ -144,7 +154,7 @@ pub(super) fn units(trial: &Trial<'_>) -> Result<()> {
     for (number, _) in EXPECTED {
         self::load(&records, *number)?.expect_without("container.id")?;
     }
-    Ok(())
+    Ok(outcome)
 }
 
 fn load(records: &Records, number: u32) -> Result<&Record> {
