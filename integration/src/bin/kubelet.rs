@@ -32,6 +32,9 @@ struct Arguments {
     /// Of the pod, as key=value
     #[arg(long = "label")]
     labels: Vec<String>,
+    /// Length of an annotation of the pod
+    #[arg(long, default_value_t = 0)]
+    annotation: usize,
     /// A slice where the runtime's driver is systemd's, else a folder
     #[arg(long)]
     cgroup_parent: String,
@@ -58,6 +61,8 @@ struct PodSandboxConfig {
     metadata: Option<PodSandboxMetadata>,
     #[prost(map = "string, string", tag = "6")]
     labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "7")]
+    annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
     linux: Option<LinuxPodSandboxConfig>,
 }
@@ -174,7 +179,7 @@ struct StartContainerResponse {}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let Arguments { socket, namespace, name, uid, container, image, labels, cgroup_parent, mounts } =
+    let Arguments { socket, namespace, name, uid, container, image, labels, annotation, cgroup_parent, mounts } =
         Arguments::parse();
     let endpoint = Endpoint::from_str(&format!("unix://{socket}"))?;
     let mut runtime = Grpc::new(endpoint.connect().await.with_context(|| format!("connecting to {socket}"))?);
@@ -189,6 +194,7 @@ async fn main() -> Result<()> {
     let pod = PodSandboxConfig {
         metadata: Some(PodSandboxMetadata { name, uid, namespace }),
         labels: labels.iter().filter_map(|label| split(label)).collect(),
+        annotations: HashMap::from([("annotation".to_owned(), "x".repeat(annotation))]),
         linux: Some(LinuxPodSandboxConfig { cgroup_parent, security_context }),
     };
     let request = RunPodSandboxRequest { config: Some(pod.clone()) };

@@ -1,5 +1,9 @@
 //! Where it was done: pods, containers, machines and units, by the runtimes that Debian has.
 
+mod gone;
+mod hierarchies;
+mod hostile;
+mod inside;
 mod pod;
 mod runtimes;
 
@@ -33,6 +37,55 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
         run: runtimes::units,
+    },
+    Scenario {
+        name: "units_of_first_hierarchies",
+        guest: GuestKind::Systemd,
+        kernels: Kernels::Only(&["6.1"]),
+        full: false,
+        run: hierarchies::units,
+    },
+    Scenario {
+        name: "units_of_all_first_hierarchies",
+        guest: GuestKind::Systemd,
+        kernels: Kernels::Except(&["6.1"]),
+        full: true,
+        run: hierarchies::units,
+    },
+    Scenario {
+        name: "containers_of_first_hierarchies",
+        guest: GuestKind::SystemdWith(Root::Containers),
+        kernels: Kernels::All,
+        full: true,
+        run: hierarchies::containers,
+    },
+    Scenario {
+        name: "containers_are_gone",
+        guest: GuestKind::SystemdWith(Root::Containers),
+        kernels: Kernels::Only(&["6.1", "7"]),
+        full: false,
+        run: gone::a_hundred,
+    },
+    Scenario {
+        name: "a_thousand_containers_are_gone",
+        guest: GuestKind::SystemdWith(Root::Containers),
+        kernels: Kernels::Only(&["6.1", "7"]),
+        full: true,
+        run: gone::a_thousand,
+    },
+    Scenario {
+        name: "hostile_runtimes",
+        guest: GuestKind::Systemd,
+        kernels: Kernels::Only(&["6.1", "7"]),
+        full: false,
+        run: hostile::runtimes,
+    },
+    Scenario {
+        name: "daemon_in_a_container",
+        guest: GuestKind::SystemdWith(Root::Containers),
+        kernels: Kernels::Only(&["6.1"]),
+        full: false,
+        run: inside::daemon,
     },
 ];
 

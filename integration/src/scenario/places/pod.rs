@@ -142,6 +142,9 @@ pub(super) fn pod(trial: &Trial<'_>) -> Result<()> {
     let known = |name: &str| Ok::<_, anyhow::Error>(outcome.text(name)?.trim().to_owned());
 
     let records = outcome.records()?;
+    // its unit has modprobe load it before it starts
+    let overlay = records.of(LOAD).with("linux.kernel_module.name", "overlay").one()?;
+    overlay.expect("systemd.unit.name", "containerd.service")?.expect("thread.name", "modprobe")?;
     let load = load(&records)?;
     for Field { seed, event, attribute, value } in FIELDS {
         let record = match *event {
@@ -204,13 +207,16 @@ fn script() -> String {
             fail "there is no record of it: $1"
         }}
         # what a node has loaded long before
-        modprobe -a loop overlay
+        modprobe loop
         realpath $(modinfo -n xfs) > /out/xfs
         mkdir -p /pod && cp /fixtures/hello.ko /pod/
         truncate -s 300M /pod/loop.xfs && mkfs.xfs -q /pod/loop.xfs || fail 'no image of xfs'
+        systemctl start kmodtrail
         systemctl start containerd || fail 'containerd does not start'
+        until_it_is_there '"linux.kernel_module.load".*"overlay"'
+        systemctl stop kmodtrail
         ctr -n k8s.io images import /image.tar || fail 'no image'
-        /kubelet --namespace demo-app --name test-pod --uid {UID} --label app=test --label secret=1 --container test-pod \
+        /kubelet --namespace demo-app --name test-pod --uid {UID} --label app=test --label secret=1 --annotation 1048576 --container test-pod \
             --image {IMAGE}:latest --cgroup-parent {slice} --mount /pod/loop.xfs:/loop.xfs --mount /pod:/pod > /out/id || fail 'no pod'
         id=$(cat /out/id)
         inside() {{ ctr -n k8s.io task exec --exec-id "$1" $id /bin/sh -c "$2"; }}
