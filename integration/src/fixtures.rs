@@ -32,6 +32,7 @@ pub(crate) const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
 /// | truncated.ko | the first half of dummy.ko: unsigned, and no module |
 /// | badelf.ko | a text |
 /// | hello.ko | built out of the tree, unsigned; parameters `x`, `text`, `fail`, `delay_ms` |
+/// | asks.ko | the same, asks for the modules `aliases` without waiting, and starts modprobe for `unasked` |
 /// | hider.ko | the same, takes itself out of /proc/modules; parameter `sysfs`: out of /sys/module, too |
 #[derive(Clone, Debug)]
 pub(crate) struct Fixtures {
@@ -44,7 +45,7 @@ impl Fixtures {
     /// # Errors
     /// When a module can't be built.
     pub(crate) fn of(cache: &Cache, kernel: &Kernel) -> Result<Self> {
-        let built = ["hello", "hider"].map(|name| Ok((name, builder::module(cache, kernel, name)?)));
+        let built = ["asks", "hello", "hider"].map(|name| Ok((name, builder::module(cache, kernel, name)?)));
         let built = built.into_iter().collect::<Result<Vec<_>>>()?;
         let name = format!("fixtures/{}", kernel.name());
         let version = format!("{}-{}", kernel.release(), cache::fingerprint(&built));

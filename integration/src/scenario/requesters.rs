@@ -30,6 +30,10 @@ blacklist nlmon
 alias net-pf-24 ifb
 softdep ifb pre: veth
 alias net-pf-26 vxlan
+alias asked-1 macvlan
+alias asked-2 team
+alias asked-3 vrf
+alias asked-4 macsec
 ";
 /// A module that another process loads: modprobe, a shell, modprobe.
 const SHELL: &str = "/sbin/modprobe dummy; true\n";
@@ -83,6 +87,11 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
         sh -c 'kill -SEGV $$'
         echo '|/bin/false' > /proc/sys/kernel/core_pattern
         sh -c 'kill -SEGV $$'
+
+        # who asks goes on at once, and programs that nobody waits for start between the requests
+        insmod /fixtures/asks.ko aliases=asked-1,asked-2,asked-3 unasked=asked-4
+        for module in macvlan team vrf macsec; do /actor wait-for /proc/modules \"$module \" 1 60 || exit 91; done
+        rmmod asks
 
         echo /no/modprobe > /proc/sys/kernel/modprobe
         named missing request 1 9
@@ -153,6 +162,8 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
     core.expect_without("linux.kernel_module.alias")?;
     records.of(HELPER).with("linux.kernel_module.helper.path", "/bin/false").none()?;
 
+    expect_nobody_waited(&records)?;
+
     let missing = story("missing")?.helper;
     missing
         .expect("linux.kernel_module.helper.exit_status", -2)?
@@ -162,6 +173,29 @@ fn requesters(trial: &Trial<'_>) -> Result<()> {
     expect_unexpected(exploit, &["the kernel was built with /sbin/modprobe", "everybody may change /tmp/x"])?;
     let owned = story("owned")?.helper;
     expect_unexpected(owned, &["/usr/sbin/modprobe belongs to user 65534"])
+}
+
+/// Each of asks.ko's requests has its own helper, which has loaded what was asked for; what nobody has asked for is nobody's.
+fn expect_nobody_waited(records: &Records) -> Result<()> {
+    let load = |module: &str| records.of(LOAD).with("linux.kernel_module.name", module).one();
+    for (alias, module) in [("asked-1", "macvlan"), ("asked-2", "team"), ("asked-3", "vrf")] {
+        let of_alias = |event| records.of(event).with("linux.kernel_module.alias", alias).one();
+        let (request, helper) = (of_alias(REQUEST)?, of_alias(HELPER)?);
+        request.expect("process.executable.name", "kmod")?;
+        helper
+            .expect("linux.kernel_module.parent_span_id", request.span_id.clone())?
+            .expect_without("linux.kernel_module.helper.exit_status")?;
+        let load = load(module)?;
+        load.expect("linux.kernel_module.alias", alias)?;
+        expect_requester(load, request, helper)?;
+    }
+    let unasked = load("macsec")?;
+    unasked.expect_without("linux.kernel_module.alias")?;
+    let arguments = vec!["/sbin/modprobe", "-q", "--", "asked-4"];
+    let helper = records.of(HELPER).with("linux.kernel_module.helper.arguments", arguments).one()?;
+    helper.expect_without("linux.kernel_module.alias")?;
+    unasked.expect("linux.kernel_module.parent_span_id", helper.span_id.clone())?;
+    Ok(())
 }
 
 fn expect_unexpected(helper: &Record, reasons: &[&str]) -> Result<()> {
