@@ -39,6 +39,7 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
             named in-a-thread thread /fixtures/hello.ko; unload
             named orphan orphan /fixtures/hello.ko
             /actor wait-for /out/actions.jsonl '\"label\":\"orphan\"' 1 60; unload
+            named disguised disguised /fixtures/hello.ko; unload
             cp /actor /tmp/vanishing
             ACTOR_LABEL=deleted /tmp/vanishing gone /fixtures/hello.ko >> /out/actions.jsonl; unload
 
@@ -85,6 +86,12 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     let thread = told("in-a-thread")?.expect("thread.name", "a-thread")?;
     ensure!(thread.get("thread.id") != thread.get("process.pid"), "not another thread:\n{thread}");
     told("orphan")?.expect("process.parent_pid", 1)?.expect("linux.process.parent.comm", "init")?;
+    // the command line is what it shows; its executable and its parent it can't choose
+    told("disguised")?
+        .expect("thread.name", "kworker/0:1")?
+        .expect("process.executable.path", "/actor")?
+        .expect("linux.process.parent.executable.path", "/bin/busybox")?
+        .expect("linux.process.parent.comm", "sh")?;
     told("deleted")?
         .expect("process.executable.path", "/tmp/vanishing")?
         .expect("linux.process.executable.deleted", true)?;
@@ -120,7 +127,7 @@ fn process_is_gone(trial: &Trial<'_>) -> Result<()> {
     ensure!(namespaced.pid == 1 && record.integer("process.pid")? > 1, "not the pid outside:\n{record}");
     record.expect("linux.process.namespaces.of_host", vec!["user"])?;
     record.expect("process.vpid", 1)?.expect("process.executable.path", "/actor")?;
-    records.of(LOAD).count(11).map(drop)
+    records.of(LOAD).count(12).map(drop)
 }
 
 /// Each does nothing but load a module: what the kernel can tell of it is in all of the records.

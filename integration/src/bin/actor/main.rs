@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 
 mod deep;
+mod disguise;
 mod ia32;
 mod identity;
 mod module;
@@ -56,6 +57,8 @@ enum Operation {
     Deleted { file: PathBuf },
     /// finit_module(2) by a process whose own executable is removed
     Gone { file: PathBuf },
+    /// finit_module(2) by a process that has written another command line over its own, and another name
+    Disguised { file: PathBuf },
     /// finit_module(2) by a thread that is not its process's first
     Thread { file: PathBuf },
     /// finit_module(2) by a grandchild whose parent has ended, so that init is its parent
@@ -137,6 +140,10 @@ fn act(operation: Operation) -> Result<ExitCode> {
         Operation::Gone { file } => {
             let executable = std::env::current_exe().context("finding the actor")?;
             std::fs::remove_file(&executable).with_context(|| format!("removing {}", executable.display()))?;
+            module::finit(&file, OsString::new(), 0)
+        }
+        Operation::Disguised { file } => {
+            disguise::as_a_kernel_thread()?;
             module::finit(&file, OsString::new(), 0)
         }
         Operation::Thread { file } => process::in_a_thread(move || module::finit(&file, OsString::new(), 0)),
