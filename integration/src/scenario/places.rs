@@ -64,7 +64,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         guest: GuestKind::SystemdWith(Root::Containers),
         kernels: Kernels::Only(&["6.1", "7"]),
         full: false,
-        run: gone::a_hundred,
+        run: gone::fifty,
     },
     Scenario {
         name: "a_thousand_containers_are_gone",

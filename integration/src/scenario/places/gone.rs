@@ -53,8 +53,8 @@ const MOST_MEMORY: u64 = 16 << 10;
 /// What counts as gone at once, nanoseconds. How many were is told and not demanded: the guest's processor is an emulated one.
 const AT_ONCE: u64 = 100_000_000;
 
-pub(super) fn a_hundred(trial: &Trial<'_>) -> Result<()> {
-    gone(trial, 100)
+pub(super) fn fifty(trial: &Trial<'_>) -> Result<()> {
+    gone(trial, 50)
 }
 
 pub(super) fn a_thousand(trial: &Trial<'_>) -> Result<()> {
