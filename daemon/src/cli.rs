@@ -1,5 +1,6 @@
 //! The command line.
 
+mod attach;
 mod check;
 mod doctor;
 mod replay;
@@ -46,6 +47,10 @@ enum Command {
     ///
     /// SIGHUP reads the configuration again and opens files again after they were rotated away; SIGUSR1 logs a line with figures.
     Run(Run),
+    /// Attach to the kernel, and leave that to systemd for `kmodtrail run`, which needs no root then: the unit's ExecStartPre=+.
+    ///
+    /// Does nothing where it is there already as the configuration wants it.
+    Attach(Place),
     /// Check the configuration, and tell everything that is wrong with it.
     Check(Check),
     /// Check whether this kernel can be watched: attach every hook for a moment, and tell what each gives.
@@ -164,6 +169,7 @@ impl Color {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => run(arguments),
+        Command::Attach(place) => attach::main(&place.config),
         Command::Check(arguments) => check::main(&arguments),
         Command::Doctor(arguments) => doctor::main(arguments.json),
         Command::Route(arguments) => route::main(&arguments),

@@ -30,7 +30,7 @@ pub use module::{
 };
 pub use module_file::{Modinfo, ModuleFile, Package};
 pub use origin::{Origin, RecordId, SpanId, Timestamps, TraceId};
-pub use own::{Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Started, Stopped};
+pub use own::{Adopted, Coverage, DropReason, Dropped, HookState, HookStatus, Lost, Probes, Started, Stopped};
 pub use place::{Container, Details, Place, Pod, QosClass, Runtime, Workload, WorkloadKind};
 pub use process::{Ancestor, Arguments, Cgroup, Namespaces, Process, ProcessId};
 pub use signature::{Appended, Signature, SignatureBlock, SignatureState};
@@ -64,6 +64,12 @@ impl Event {
     #[must_use]
     pub const fn of_daemon(time: Timestamps, origin: Origin, what: What) -> Self {
         Self { time, origin, trace: None, parent: None, process: None, requester: None, what, missing: Vec::new() }
+    }
+
+    /// See [`Origin::key`].
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.origin.key(self.what.name())
     }
 }
 

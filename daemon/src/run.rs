@@ -20,8 +20,10 @@ pub use self::{
 };
 use crate::{
     config::{self, Config, Problems},
-    event::{Coverage, Event, Origin, Text, Timestamps},
+    event::{Coverage, Event, Origin, Probes, Text, Timestamps},
     sensor::{Play, PlayError, Player, Sensor, SensorError, Settings, Totals},
+    spool::{LANES, Position},
+    systemd::Store,
 };
 
 /// Why the daemon can't work, or could not finish its work.
@@ -69,8 +71,31 @@ pub trait Watch {
     fn descriptors(&self) -> [BorrowedFd<'_>; 2];
     /// See [`Sensor::read`].
     fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool;
+    /// See [`Sensor::resume`].
+    fn resume(&mut self, ends: &[u64; LANES]) -> Probes {
+        let _ = ends;
+        Probes::Attached { refused: None }
+    }
+    /// See [`Sensor::prepare`].
+    fn prepare(&mut self, events: &[Event], positions: &[Position]) {
+        let _ = (events, positions);
+    }
     /// See [`Sensor::commit`].
     fn commit(&mut self);
+    /// See [`Sensor::settings_told`].
+    fn settings_told(&self) -> &[(PathBuf, Option<Vec<u8>>)] {
+        &[]
+    }
+    /// See [`Sensor::tell_settings`].
+    fn tell_settings(&mut self, values: Vec<(PathBuf, Option<Vec<u8>>)>) {
+        let _ = values;
+    }
+    /// See [`Sensor::is_behind`].
+    fn is_behind(&self) -> bool {
+        false
+    }
+    /// See [`Sensor::alive`].
+    fn alive(&mut self) {}
     /// See [`Sensor::finish`].
     fn finish(&mut self, events: &mut Vec<Event>);
     /// See [`Sensor::totals`].
@@ -104,8 +129,26 @@ impl Watch for Sensor {
     fn read(&mut self, bulk: bool, events: &mut Vec<Event>) -> bool {
         self.read(bulk, events)
     }
+    fn resume(&mut self, ends: &[u64; LANES]) -> Probes {
+        self.resume(ends)
+    }
+    fn prepare(&mut self, events: &[Event], positions: &[Position]) {
+        self.prepare(events, positions);
+    }
     fn commit(&mut self) {
         self.commit();
+    }
+    fn settings_told(&self) -> &[(PathBuf, Option<Vec<u8>>)] {
+        self.settings_told()
+    }
+    fn tell_settings(&mut self, values: Vec<(PathBuf, Option<Vec<u8>>)>) {
+        self.tell_settings(values);
+    }
+    fn is_behind(&self) -> bool {
+        self.is_behind()
+    }
+    fn alive(&mut self) {
+        self.alive();
     }
     fn finish(&mut self, events: &mut Vec<Event>) {
         self.finish(events);
@@ -171,7 +214,7 @@ pub fn run(file: PathBuf, config: Config, source: Source, print: Option<Print>) 
     let reload: Reload = Box::new(move || config::load(&file));
     match source {
         Source::Kernel(capture) => {
-            let mut sensor = Sensor::open(&Settings::from(&config))?;
+            let mut sensor = Sensor::open(&Settings::from(&config), Store::from_environment())?;
             if let Some(path) = capture {
                 sensor.capture(&path).map_err(|source| RunError::Capture { path, source })?;
             }

@@ -9,20 +9,26 @@ mod capture;
 mod causes;
 mod clock;
 mod counters;
+mod cutover;
 mod error;
 mod fact;
+mod feed;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod generation;
+mod handover;
 mod hierarchy;
 mod hooks;
 mod identity;
 mod lately;
 mod layout;
 mod load;
+mod perf;
 mod play;
 mod policy;
 mod programs;
+mod ring;
 mod setting;
 mod stream;
 mod threads;
@@ -30,13 +36,13 @@ mod unload;
 mod usermode_helper;
 
 use std::{
+    collections::BTreeSet,
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use aya::maps::{MapData, RingBuf};
 pub use error::SensorError;
 use kmodtrail_abi::Kind;
 pub use play::{Play, PlayError, Player};
@@ -44,14 +50,19 @@ pub use play::{Play, PlayError, Player};
 use self::{
     capture::{Capture, Source},
     clock::Clock,
+    cutover::{Border, Cutover},
+    feed::Feed,
     frame::Context,
+    generation::{Found, Generation, Marker},
     layout::Layout,
     policy::{Policy, Tainted},
-    programs::Programs,
     setting::WatchedSettings,
-    stream::Stream,
 };
-use crate::event::{Coverage, Event, HookState, Lost, Origin, Taints, Text, Timestamps, What};
+use crate::{
+    event::{Adopted, Coverage, Event, HookState, Lost, Origin, Probes, Taints, Text, Timestamps, What},
+    spool::{LANES, Position},
+    systemd::Store,
+};
 
 /// What the configuration decides about the sensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,27 +95,23 @@ const TAINTED_INTERVAL: u64 = 1_000_000_000;
 /// At the end both rings are read until they are empty, but not for ever: so often as the largest ring has pieces.
 const FINISH_ROUNDS: usize = (16 << 20) / BULK_BYTES;
 
-/// Takes records until there are none, or about `most` bytes are taken: then the last one's time is given.
-fn fill(stream: &mut Stream, ring: &mut RingBuf<MapData>, most: usize) -> Option<u64> {
-    let mut taken = 0;
-    while let Some(item) = ring.next() {
-        let time = stream.push(&item);
-        taken += item.len();
-        if taken >= most && time.is_some() {
-            return time;
-        }
-    }
-    None
-}
-
 /// Attached probes and their ring buffers.
 pub struct Sensor {
-    programs: Programs,
-    stream: Stream,
+    /// What is attached for good.
+    feed: Feed,
+    /// Older generations: they tell what began before they were replaced, to its end.
+    outgoing: Vec<Feed>,
+    /// Those of which nothing more will come, until what came of them is safe.
+    spent: Vec<Feed>,
+    border: Border,
+    store: Store,
+    /// Why something that an earlier process had left was of no use.
+    refused: Vec<String>,
     context: Context,
     clock: Clock,
     boot_id: Arc<str>,
-    epoch: u64,
+    /// When this process began to watch, CLOCK_REALTIME: keeps apart what the daemon itself says.
+    began: u64,
     own_sequence: u64,
     tainted: Tainted,
     /// When the kernel's taints were looked at, CLOCK_BOOTTIME, nanoseconds.
@@ -112,50 +119,105 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// Loads and attaches everything.
+    /// Takes over what an earlier process has attached, or else loads and attaches everything. What is attached and is not as it should be
+    /// is replaced, so that nothing happens unseen in between.
     ///
     /// # Errors
     /// Where an essential hook can't be attached, or something that all of them need is missing.
-    pub fn open(settings: &Settings) -> Result<Self, SensorError> {
-        let mut layout = Layout::of_running_kernel()?;
-        layout.check()?;
+    pub fn open(settings: &Settings, mut store: Store) -> Result<Self, SensorError> {
         let clock = Clock::measure();
-        // unique per load of the programs: wall clock, so that it is also unique over reboots
-        let epoch = clock.wall(clock.boot());
-        layout.settings.epoch = epoch;
         let tainted = Tainted::of_running_kernel();
-        layout.settings.taints = tainted.now().unwrap_or_default().0;
         let watched = WatchedSettings::new(&settings.watched_settings);
-        layout.settings.watched_settings = watched.names();
-        raise_memlock_limit();
-        let programs = Programs::attach(&layout, settings)?;
-        let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
-        let attached = |name| {
-            let hook = programs.coverage.hooks.iter().find(|h| h.name == name);
-            hook.is_some_and(|h| matches!(h.state, HookState::Attached { .. }))
+        let made_of = generation::made_of(settings);
+        let Found { same, others, refused } = Generation::find(&mut store, &made_of);
+        for why in &refused {
+            tracing::warn!(
+                "what an earlier process has attached to the kernel is of no use and is taken out: {why}; what it had seen last is lost"
+            );
+        }
+        let generation = match same {
+            Some(generation) => generation,
+            None => {
+                // what it says is not there any more
+                Marker::find().remove();
+                generation::attach(settings, made_of, !others.is_empty(), &store)?
+            }
         };
-        let context = Context {
+        let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
+        let shared = Shared {
             boot_id: Arc::clone(&boot_id),
-            sees_verification: attached("verify_signature"),
-            sees_parameters: attached("parse_args"),
-            sees_signature_check: attached("signature_check"),
-            checks_signatures: layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT,
-            // what came since the hook is there will come again, as a record
-            taints: attached("add_taint").then(|| tainted.now()).flatten(),
-            policy: Some(Arc::new(Policy::of_running_kernel())),
+            taints: tainted.now(),
+            policy: Arc::new(Policy::of_running_kernel()),
             settings: Arc::new(watched),
         };
+        let context = shared.context(&generation);
+        let mut until = generation.about.since;
+        let feed = Feed::new(generation, context.clone(), Cutover { since: until, until: u64::MAX }, clock);
+        let mut outgoing = Vec::new();
+        for generation in others.into_iter().rev() {
+            let since = generation.about.since;
+            let context = shared.context(&generation);
+            outgoing.push(Feed::new(generation, context, Cutover { since, until }, clock));
+            until = since;
+        }
         Ok(Self {
-            programs,
-            stream: Stream::new(context.clone(), clock),
+            feed,
+            outgoing,
+            spent: Vec::new(),
+            border: Border::default(),
+            store,
+            refused,
             context,
             clock,
             boot_id,
-            epoch,
+            began: clock.wall(clock.boot()),
             own_sequence: 0,
             tainted,
             tainted_seen: clock.boot(),
         })
+    }
+
+    /// Attaches everything, for a process that comes after this one and may not do that, unless it is there already as it should be.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; and where there is no systemd that would keep it.
+    pub fn attach(settings: &Settings, store: &Store) -> Result<(), SensorError> {
+        let (marker, made_of) = (Marker::find(), generation::made_of(settings));
+        let there = marker.read();
+        if !store.is_there() {
+            return Err(SensorError::NoStore);
+        }
+        if there.as_ref() != Some(&made_of) {
+            let generation = generation::attach(settings, made_of.clone(), there.is_some(), store)?;
+            if generation.handover.is_none() {
+                return Err(SensorError::NoStore);
+            }
+            marker.write(&made_of)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on where the process before was, if there was one; `ends`: the sequences that the spool's lanes give next. To be called once,
+    /// before anything is read.
+    pub fn resume(&mut self, ends: &[u64; LANES]) -> Probes {
+        let clock = self.clock;
+        let current = self.feed.resume(ends, clock);
+        let before = self.outgoing.iter_mut().filter_map(|feed| feed.resume(ends, clock));
+        let before = before.reduce(|one, other| Adopted {
+            unread_for: one.unread_for.min(other.unread_for),
+            waiting: one.waiting + other.waiting,
+        });
+        if self.feed.settings().is_empty()
+            && let Some(before) = self.outgoing.first()
+        {
+            let settings = before.settings().to_vec();
+            self.feed.set_settings(settings);
+        }
+        match (current, before) {
+            (Some(left), _) => Probes::Adopted(left),
+            (None, Some(left)) => Probes::Replaced(left),
+            (None, None) => Probes::Attached { refused: self.refused.first().cloned() },
+        }
     }
 
     /// From here on every record of the kernel is also written to a file, for [`Player`].
@@ -163,7 +225,7 @@ impl Sensor {
     /// # Errors
     /// Where the file can't be made.
     pub fn capture(&mut self, file: &Path) -> io::Result<()> {
-        self.stream.capture(Capture::create(file, &Source::here(&self.kernel_release(), &self.context))?);
+        self.feed.stream.capture(Capture::create(file, &Source::here(&self.kernel_release(), &self.context))?);
         Ok(())
     }
 
@@ -193,13 +255,13 @@ impl Sensor {
     /// What is attached.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
-        self.programs.coverage.clone()
+        self.feed.generation.coverage()
     }
 
     /// An origin for what the daemon itself says; each call gives another one.
     pub fn own_origin(&mut self) -> Origin {
         self.own_sequence += 1;
-        Origin { boot_id: Arc::clone(&self.boot_id), epoch: self.epoch, cpu: NO_CPU, sequence: self.own_sequence }
+        Origin { boot_id: Arc::clone(&self.boot_id), epoch: self.began, cpu: NO_CPU, sequence: self.own_sequence }
     }
 
     /// Now.
@@ -218,8 +280,7 @@ impl Sensor {
     /// The two ring buffers' descriptors, critical first: readable when there is something to read.
     #[must_use]
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        // SAFETY: the rings own their descriptors and live as long as `self`.
-        [&self.programs.critical, &self.programs.bulk].map(|ring| unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) })
+        [self.feed.generation.critical.fd(), self.feed.generation.bulk.fd()]
     }
 
     /// Reads what is there now, without waiting, and appends the events it makes, in order of time. Gives whether there is more to be
@@ -229,23 +290,48 @@ impl Sensor {
         let first = events.len();
         self.clock = Clock::measure();
         let taints = self.look_at_taints();
-        // The critical ring is read first: whatever a thread had put into the bulk ring before a record that is found here is found
-        // there. What is newer than this moment, or than what was left in the bulk ring, may lack its other half and waits.
-        fill(&mut self.stream, &mut self.programs.critical, usize::MAX);
-        let cut = bulk.then(|| fill(&mut self.stream, &mut self.programs.bulk, BULK_BYTES)).flatten();
+        let cut = self.feed.fill(bulk);
         let until = cut.unwrap_or(u64::MAX).min(self.clock.boot());
-        if !bulk {
-            self.stream.without_bulk(until);
-        }
-        self.stream.drain(until, self.clock, events);
-        if cut.is_none()
-            && let Some(what) = taints.and_then(|taints| self.stream.untold_taints(taints))
-        {
+        self.read_outgoing(until, bulk, events);
+        self.feed.drain(until, bulk, &mut self.border, self.clock, events);
+        let untold = taints.filter(|_| cut.is_none()).and_then(|taints| self.feed.stream.untold_taints(taints));
+        if let Some(what) = untold {
             self.say(What::Taint(what), events);
         }
-        self.tell_lost(events);
+        self.feed.tell_lost(&self.boot_id, self.clock, events);
+        self.tell_late(events);
         events[first..].sort_by_key(|e| e.time.boot);
-        cut.is_some() || !self.stream.is_empty()
+        cut.is_some() || !self.feed.stream.is_empty()
+    }
+
+    /// What the generations before this one still have, and this one meanwhile. They go when nothing more can come of them.
+    fn read_outgoing(&mut self, until: u64, bulk: bool, events: &mut Vec<Event>) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        for feed in &mut outgoing {
+            while feed.fill(true).is_some() {}
+        }
+        let all = std::iter::once(&self.feed).chain(&outgoing);
+        let times: BTreeSet<_> = all.flat_map(|feed| feed.stream.times()).filter(|time| *time <= until).collect();
+        for time in times.into_iter().chain([until]) {
+            self.feed.drain(time, bulk, &mut self.border, self.clock, events);
+            for feed in &mut outgoing {
+                feed.drain(time, true, &mut self.border, self.clock, events);
+            }
+            self.border.set_busy(outgoing.iter().flat_map(|feed| feed.stream.busy()));
+        }
+        for mut feed in outgoing {
+            feed.tell_lost(&self.boot_id, self.clock, events);
+            let since = until.saturating_sub(feed.stream.cutover().until);
+            if since > cutover::LONGEST || since > cutover::NEAR && feed.is_idle() {
+                feed.stream.end_all(self.clock, events);
+                self.spent.push(feed);
+            } else {
+                self.outgoing.push(feed);
+            }
+        }
     }
 
     /// Once a second, as nothing says when something changes that no hook sees.
@@ -263,28 +349,61 @@ impl Sensor {
         events.push(Event::of_daemon(time, origin, what));
     }
 
-    fn tell_lost(&mut self, events: &mut Vec<Event>) {
-        let late: Vec<_> = self.stream.take_late().collect();
+    fn tell_late(&mut self, events: &mut Vec<Event>) {
+        let late: Vec<_> = self.feed.stream.take_late().collect();
         for (kind, count) in late {
             let (event, record) = lost_as(kind);
             self.say(What::Lost(Lost { event, record, count }), events);
         }
-        let time = self.clock.timestamps(self.clock.boot());
-        let (boot_id, epoch) = (&self.boot_id, self.epoch);
-        self.programs.counters.newly_lost(|cpu, kind, count, all| {
-            let (event, record) = lost_as(kind);
-            // the number of all that were lost so far makes the id: told once, it is the same on every try
-            let sequence = (kind as u64) << 48 | all;
-            let origin = Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence };
-            events.push(Event::of_daemon(time, origin, What::Lost(Lost { event, record, count })));
-        });
     }
 
-    /// All events that `read` has given are safe. Nothing comes of it yet: `read` gives the ring's memory back at once, so that a
-    /// process that is killed between the two loses what it has read.
-    pub fn commit(&mut self) {}
+    fn feeds(&mut self) -> impl Iterator<Item = &mut Feed> {
+        std::iter::once(&mut self.feed).chain(&mut self.outgoing).chain(&mut self.spent)
+    }
 
-    /// Stops watching; appends what was still open.
+    /// These events have got these positions in the spool, and are about to be written there: a process that comes after this one knows by
+    /// them whether they were. To be called also where [`Self::read`] has given nothing.
+    pub fn prepare(&mut self, events: &[Event], positions: &[Position]) {
+        let clock = self.clock;
+        self.feeds().for_each(|feed| feed.prepare(events, positions, clock));
+    }
+
+    /// Values of settings, as an earlier process has told them; none where it is the first.
+    #[must_use]
+    pub fn settings_told(&self) -> &[(PathBuf, Option<Vec<u8>>)] {
+        self.feed.settings()
+    }
+
+    /// Values of settings, as they were told: for the next process.
+    pub fn tell_settings(&mut self, values: Vec<(PathBuf, Option<Vec<u8>>)>) {
+        self.feed.set_settings(values);
+    }
+
+    /// All events that `read` has given are safe: the rings' memory is given back.
+    pub fn commit(&mut self) {
+        self.feeds().for_each(Feed::commit);
+        for feed in self.spent.drain(..) {
+            tracing::info!(
+                epoch = format!("{:x}", feed.generation.about.epoch),
+                "an earlier generation of probes has told everything and is taken out of the kernel"
+            );
+            feed.generation.retire(&self.store);
+        }
+    }
+
+    /// Much has been read that has given no event, and so was not committed.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.feed.is_behind() || self.outgoing.iter().any(Feed::is_behind)
+    }
+
+    /// Somebody is there. To be called about once a second.
+    pub fn alive(&mut self) {
+        let clock = self.clock;
+        self.feeds().for_each(|feed| feed.alive(clock));
+    }
+
+    /// Stops watching; appends what was still open, unless the next process will see its end.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         // the kernel's taints are looked at for the last time, whenever that was done
         self.tainted_seen = 0;
@@ -294,7 +413,10 @@ impl Sensor {
                 break;
             }
         }
-        if let Err(error) = self.stream.finish(self.clock, events) {
+        if self.feed.generation.handover.is_none() {
+            self.feed.stream.end_all(self.clock, events);
+        }
+        if let Err(error) = self.feed.stream.finish_capture() {
             tracing::error!(%error, "the recording of the kernel's records could not be written to its end");
         }
     }
@@ -302,7 +424,36 @@ impl Sensor {
     /// Counts since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals { kernel_records: self.programs.counters.made(), lost: self.programs.counters.lost() }
+        Totals { kernel_records: self.feed.generation.counters.made(), lost: self.feed.generation.counters.lost() }
+    }
+}
+
+/// What all generations' contexts have in common.
+struct Shared {
+    boot_id: Arc<str>,
+    taints: Option<Taints>,
+    policy: Arc<Policy>,
+    settings: Arc<WatchedSettings>,
+}
+
+impl Shared {
+    fn context(&self, generation: &Generation) -> Context {
+        let coverage = generation.coverage();
+        let attached = |name| {
+            let hook = coverage.hooks.iter().find(|h| h.name == name);
+            hook.is_some_and(|h| matches!(h.state, HookState::Attached { .. }))
+        };
+        Context {
+            boot_id: Arc::clone(&self.boot_id),
+            sees_verification: attached("verify_signature"),
+            sees_parameters: attached("parse_args"),
+            sees_signature_check: attached("signature_check"),
+            checks_signatures: generation.about.checks_signatures,
+            // what came since the hook is there will come again, as a record
+            taints: self.taints.filter(|_| attached("add_taint")),
+            policy: Some(Arc::clone(&self.policy)),
+            settings: Arc::clone(&self.settings),
+        }
     }
 }
 
@@ -352,6 +503,9 @@ fn raise_memlock_limit() {
 
 impl std::fmt::Debug for Sensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sensor").field("epoch", &self.epoch).field("totals", &self.totals()).finish_non_exhaustive()
+        f.debug_struct("Sensor")
+            .field("epoch", &self.feed.generation.about.epoch)
+            .field("totals", &self.totals())
+            .finish_non_exhaustive()
     }
 }

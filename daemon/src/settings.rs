@@ -86,12 +86,24 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `paths`: files with values.
+    /// `paths`: files with values; `told`: those that an earlier process has told, so that what has changed since is told, too.
     #[must_use]
-    pub fn new(paths: &[PathBuf]) -> Self {
+    pub fn new(paths: &[PathBuf], told: &[(PathBuf, Option<Vec<u8>>)]) -> Self {
         let host = Host::find();
         let folder = |path| Folder { path: PathBuf::from(path), place: host.path(Path::new(path)) };
-        Self::with(paths, FOLDERS.map(folder).to_vec())
+        let mut settings = Self::with(paths, FOLDERS.map(folder).to_vec());
+        for value in &mut settings.values {
+            if let Some((_, last)) = told.iter().find(|(path, _)| *path == value.path) {
+                value.last.clone_from(last);
+            }
+        }
+        settings
+    }
+
+    /// The values as they were told, by the paths of their files.
+    #[must_use]
+    pub fn told(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+        self.values.iter().map(|value| (value.path.clone(), value.last.clone())).collect()
     }
 
     fn with(paths: &[PathBuf], folders: Vec<Folder>) -> Self {

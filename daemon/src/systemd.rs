@@ -1,9 +1,13 @@
 //! What systemd is told: sd_notify(3). Without systemd nothing is sent.
 
+mod store;
+
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
+
+pub use self::store::Store;
 
 /// The status is sent at most so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::{
     event::HookState,
     sensor::{Sensor, Settings},
+    systemd::Store,
 };
 
 /// Exit status 0: everything is seen, or has its fallback; 1: something is missing, or nothing can be seen.
@@ -16,7 +17,7 @@ pub(super) fn main(json: bool) -> ExitCode {
         disabled_hooks: Vec::new(),
         watched_settings: Vec::new(),
     };
-    let sensor = Sensor::open(&settings);
+    let sensor = Sensor::open(&settings, Store::default());
     let (text, ok) = match &sensor {
         Ok(sensor) if json => {
             let coverage = sensor.coverage();

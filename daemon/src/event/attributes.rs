@@ -9,7 +9,7 @@ use opentelemetry_semantic_conventions::attribute as otel;
 
 use super::{
     Appended, Attributes, Event, File, HookState, Inventory, Items, KernelTaints, ModuleFacts, ModuleFile, Package,
-    Place, Process, ProcessId, Setting, Signature, Taints, Text, Value, Verdict, What, names,
+    Place, Probes, Process, ProcessId, Setting, Signature, Taints, Text, Value, Verdict, What, names,
 };
 
 /// Calls the visitor, leaving out what there is none of.
@@ -153,6 +153,14 @@ fn what(event: &Event, put: &mut Put<'_>) {
         What::Started(s) => {
             put.set(otel::SERVICE_VERSION, s.version);
             put.set(otel::OS_VERSION, &s.kernel);
+            put.set(names::STARTED_PROBES, s.probes.name());
+            match &s.probes {
+                Probes::Attached { refused } => put.maybe(names::STARTED_REFUSED, refused.as_deref()),
+                Probes::Adopted(left) | Probes::Replaced(left) => {
+                    put.set(names::STARTED_UNREAD_FOR, left.unread_for);
+                    put.set(names::STARTED_WAITING, left.waiting);
+                }
+            }
         }
         What::Coverage(c) => put.set(names::HOOKS, Value::Array(&|put| c.hooks.iter().for_each(|h| of_hook(h, put)))),
         What::Heartbeat(h) => {

@@ -155,6 +155,10 @@ names! {
     HEARTBEAT_EVENTS = "kmodtrail.heartbeat.events": Int;
     HEARTBEAT_KERNEL_RECORDS = "kmodtrail.heartbeat.kernel_records": Int;
     HEARTBEAT_LOST = "kmodtrail.heartbeat.lost": Int;
+    STARTED_PROBES = "kmodtrail.started.probes": Word(&["attached", "adopted", "replaced"]);
+    STARTED_REFUSED = "kmodtrail.started.refused": Text;
+    STARTED_UNREAD_FOR = "kmodtrail.started.unread_for_ns": Int;
+    STARTED_WAITING = "kmodtrail.started.waiting": Int;
     STOPPED_REASON = "kmodtrail.stopped.reason": Text;
     STOPPED_EVENTS = "kmodtrail.stopped.events": Int;
     STOPPED_KERNEL_RECORDS = "kmodtrail.stopped.kernel_records": Int;

@@ -51,6 +51,13 @@ impl Origin {
         RecordId { origin: self, event_name }
     }
 
+    /// A number for that id, as good as unique within a generation of programs.
+    #[must_use]
+    pub fn key(&self, event_name: &str) -> u64 {
+        let name = purpose(event_name).bytes().fold(0, |name, byte| name << 8 ^ u64::from(byte) ^ name >> 56);
+        mixed(mixed(u64::from(self.cpu) << 48 ^ self.sequence) ^ self.epoch ^ name)
+    }
+
     /// The trace that begins here: the boot's id, which is random, with the place mixed in.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {

@@ -11,6 +11,43 @@ pub struct Started {
     pub version: &'static str,
     /// Release of the kernel.
     pub kernel: Text,
+    /// Where its probes come from.
+    pub probes: Probes,
+}
+
+/// Where a daemon's probes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probes {
+    /// They were attached for it; nobody watched before.
+    Attached {
+        /// Why those that were attached were of no use.
+        refused: Option<String>,
+    },
+    /// An earlier process has read what they say, and they have watched ever since.
+    Adopted(Adopted),
+    /// They were attached for it while others, of an earlier process, still watched.
+    Replaced(Adopted),
+}
+
+impl Probes {
+    /// The value of the attribute.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Attached { .. } => "attached",
+            Self::Adopted(_) => "adopted",
+            Self::Replaced(_) => "replaced",
+        }
+    }
+}
+
+/// What an earlier process has left attached to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adopted {
+    /// For how long nobody had read what the kernel said, nanoseconds.
+    pub unread_for: u64,
+    /// How many of the kernel's records waited, lost ones not included.
+    pub waiting: u64,
 }
 
 /// `kmodtrail.stopped`.

@@ -120,6 +120,10 @@ fn bare(what: What) -> Event {
     Event::of_daemon(event(what.clone()).time, origin(18), what)
 }
 
+fn started(probes: Probes) -> Event {
+    bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into(), probes }))
+}
+
 fn file() -> File {
     File {
         path: "/tmp/evil.ko".into(),
@@ -406,7 +410,9 @@ pub(crate) fn all() -> Vec<Event> {
             kernel_records: 7,
             lost: 3,
         })),
-        bare(What::Started(Started { version: "0.1.0", kernel: "6.1.0-42-amd64".into() })),
+        started(Probes::Attached { refused: Some("generation 17: a part of it is missing".to_owned()) }),
+        started(Probes::Adopted(Adopted { unread_for: 2_100_000_000, waiting: 12 })),
+        started(Probes::Replaced(Adopted { unread_for: 2_100_000_000, waiting: 12 })),
         bare(What::Coverage(coverage)),
         bare(What::Lost(Lost { event: "linux.kernel_module.read", record: "read", count: 3 })),
         bare(What::Dropped(Dropped {

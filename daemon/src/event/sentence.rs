@@ -1,8 +1,8 @@
 //! The body of a log record: one English sentence that a person reads first.
 
 use super::{
-    Event, FileChange, HelperOutcome, HookState, Load, LoadSource, Outcome, Process, Setting, SignatureState, Verdict,
-    What, attributes::errno_name,
+    Event, FileChange, HelperOutcome, HookState, Load, LoadSource, Outcome, Probes, Process, Setting, SignatureState,
+    Started, Verdict, What, attributes::errno_name,
 };
 
 pub(super) fn of(event: &Event) -> String {
@@ -78,7 +78,14 @@ pub(super) fn of(event: &Event) -> String {
         What::Heartbeat(h) => {
             format!("kmodtrail watches: {} modules, {} events, {} kernel records lost", h.modules, h.events, h.lost)
         }
-        What::Started(s) => format!("kmodtrail {} watches the kernel {}", s.version, s.kernel),
+        What::Started(Started { version, kernel, probes }) => match probes {
+            Probes::Attached { .. } => format!("kmodtrail {version} watches the kernel {kernel}"),
+            Probes::Adopted(left) | Probes::Replaced(left) => format!(
+                "kmodtrail {version} goes on watching the kernel {kernel}: {} records have waited, nobody was there for {} ms",
+                left.waiting,
+                left.unread_for / 1_000_000
+            ),
+        },
         What::Coverage(c) => {
             let count = |f: fn(&HookState) -> bool| c.hooks.iter().filter(|h| f(&h.state)).count();
             let missing = count(|s| matches!(s, HookState::Missing { .. }));

@@ -20,7 +20,7 @@ use crate::{
     record::{self, Record},
     resource::Resource,
     route::RoutingTable,
-    spool::{self, Classify, Durability, Lane, Loss, Options, Spool},
+    spool::{self, Classify, Durability, LANES, Lane, Loss, Options, Position, Spool},
     status,
 };
 
@@ -56,6 +56,8 @@ pub struct Pipeline {
     writer: record::Writer,
     record: Vec<u8>,
     queue: spool::Writer,
+    /// Where in the spool the events are that were pushed last.
+    positions: Vec<Position>,
     /// The spool could not take all of it: nothing more may come.
     stuck: bool,
     spool: Spool,
@@ -80,6 +82,7 @@ impl Pipeline {
             writer: record::Writer::default(),
             record: Vec::new(),
             queue,
+            positions: Vec::new(),
             stuck: false,
             spool,
             routing: Classifier(RoutingTable::new(&config)),
@@ -111,31 +114,41 @@ impl Pipeline {
         }
     }
 
-    /// Enriches the events and puts them into the spool; `events` is empty afterwards. They are safe when [`Self::is_stuck`] says no.
-    pub fn take(&mut self, events: &mut Vec<Event>) {
+    /// Enriches the events, and gives each the position that it will have in the spool: [`Self::commit`] puts them there.
+    pub fn push(&mut self, events: &mut [Event]) -> &[Position] {
         self.enrich.enrich(events);
+        self.positions.clear();
         for event in &*events {
             self.events += 1;
             self.record.clear();
             self.writer.write(event, &mut self.record);
-            if let Err(error) = self.queue.push(lane(event), &self.record) {
+            match self.queue.push(lane(event), &self.record) {
+                Ok(position) => self.positions.push(position),
                 // can't happen: what the kernel sends is smaller by far
-                tracing::error!(%error, event = event.what.name(), "a record is too long for the spool and is lost: a bug in kmodtrail, please report it");
+                Err(error) => {
+                    let event = event.what.name();
+                    tracing::error!(%error, event, "a record is too long for the spool and is lost: a bug in kmodtrail, please report it");
+                }
             }
             if let Some(print) = &mut self.print {
                 print.push(event);
             }
         }
-        events.clear();
         if let Some(print) = &mut self.print
             && !print.flush()
         {
             self.print = None;
         }
-        self.commit();
+        &self.positions
     }
 
-    /// Tries to put into the spool what could not be put there.
+    /// The sequences that the spool's lanes give next.
+    #[must_use]
+    pub fn ends(&self) -> [u64; LANES] {
+        self.queue.ends()
+    }
+
+    /// Puts into the spool what was pushed, and what could not be put there before. It is safe when [`Self::is_stuck`] says no.
     pub fn commit(&mut self) {
         match self.queue.commit(&self.routing) {
             Ok(()) if self.stuck => {

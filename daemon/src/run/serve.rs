@@ -20,7 +20,7 @@ use tokio::{
 use super::{Pipeline, Reload, RunError, Watch, memory};
 use crate::{
     config::Config,
-    event::{Event, Started, Stopped, What},
+    event::{Event, Probes, Started, Stopped, What},
     loaded::{Finding, Loaded},
     sensor::Totals,
     settings::{Change, Settings},
@@ -107,12 +107,17 @@ struct Daemon<W> {
 ///
 /// # Errors
 /// Where it can't wait, or could not put into the spool what it had read.
-pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Result<(), RunError> {
+pub async fn serve<W: Watch>(mut watch: W, pipeline: Pipeline, reload: Reload) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Loop)?;
     let rings = rings(&watch).map_err(RunError::Loop)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let settings = watch.is_live().then(|| Settings::new(&pipeline.config().modules.settings));
+    let probes = watch.resume(&pipeline.ends());
+    let settings = watch.is_live().then(|| {
+        let settings = Settings::new(&pipeline.config().modules.settings, watch.settings_told());
+        watch.tell_settings(settings.told());
+        settings
+    });
     let mut daemon = Daemon {
         settings,
         notify: Notify::from_environment(),
@@ -128,7 +133,7 @@ pub async fn serve<W: Watch>(watch: W, pipeline: Pipeline, reload: Reload) -> Re
         read: Instant::now(),
         watch,
     };
-    daemon.started();
+    daemon.started(probes);
     memory::give_back();
     daemon.notify.ready(&daemon.status().to_string());
     loop {
@@ -247,6 +252,10 @@ impl<W: Watch> Daemon<W> {
             }
             self.read = Instant::now();
             self.take();
+            if !self.uncommitted && self.watch.is_behind() {
+                self.watch.prepare(&[], &[]);
+                self.watch.commit();
+            }
         }
         self.commit();
     }
@@ -266,6 +275,7 @@ impl<W: Watch> Daemon<W> {
     }
 
     fn tell_systemd(&mut self) {
+        self.watch.alive();
         // the status is made only where somebody hears it
         if self.notify.wants_status() {
             let status = self.status().to_string();
@@ -274,12 +284,16 @@ impl<W: Watch> Daemon<W> {
         self.notify.alive();
     }
 
+    /// What was read, or is to be said, into the spool.
     fn take(&mut self) {
         if !self.events.is_empty() {
             if let Some(loaded) = &mut self.loaded {
                 loaded.observe(&self.events);
             }
-            self.pipeline.take(&mut self.events);
+            let positions = self.pipeline.push(&mut self.events);
+            self.watch.prepare(&self.events, positions);
+            self.pipeline.commit();
+            self.events.clear();
             self.events.shrink_to(KEPT_EVENTS);
             self.uncommitted = true;
         }
@@ -323,13 +337,18 @@ impl<W: Watch> Daemon<W> {
                 Change::Found(what) => self.say(what),
             }
         }
+        if !self.events.is_empty()
+            && let Some(settings) = &self.settings
+        {
+            self.watch.tell_settings(settings.told());
+        }
         self.take();
         self.commit();
     }
 
-    fn started(&mut self) {
+    fn started(&mut self, probes: Probes) {
         let kernel = self.watch.kernel_release();
-        self.say(What::Started(Started { version: env!("CARGO_PKG_VERSION"), kernel }));
+        self.say(What::Started(Started { version: env!("CARGO_PKG_VERSION"), kernel, probes }));
         let coverage = self.watch.coverage();
         self.say(What::Coverage(coverage));
         let now = self.watch.now().boot;

@@ -4,15 +4,17 @@
 //! signature check can ask for a module in the middle of a load). An attempt whose return is never seen, because the kernel had no
 //! kretprobe instance left or a ring was full, is ended by [`Assembler::tick`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use kmodtrail_abi::{Kind, section};
 
 use super::{
     causes::{Cause, Helpers},
     clock::Clock,
+    cutover::{Border, Cutover, Whose},
     fact::Fact,
     frame::{Context, Frame},
+    handover::{self, Open},
     identity,
     lately::Lately,
     load::OpenLoad,
@@ -30,9 +32,38 @@ struct OpenRequest {
     alias: Text,
 }
 
+/// The kernel's records of what a thread is in the middle of, as they are kept for a process that comes after this one.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Those of earlier batches, each behind its length.
+    records: Vec<u8>,
+    /// Those of this batch.
+    new: Vec<Range<usize>>,
+}
+
+/// So many bytes of records are kept for a thread: far more than a load has. One that asks for modules without end while it loads one
+/// has its first ones kept.
+const MOST_KEPT: usize = 256 << 10;
+
+impl Kept {
+    /// The batch is over, and its bytes will be gone.
+    fn settle(&mut self, batch: &[u8]) {
+        for record in self.new.drain(..) {
+            if let Some(record) = batch.get(record)
+                && self.records.len() + record.len() <= MOST_KEPT
+            {
+                handover::append(&mut self.records, record);
+            }
+        }
+    }
+}
+
 /// What one thread is in the middle of.
 #[derive(Debug, Default)]
 struct Thread {
+    kept: Kept,
+    /// Another generation tells what it is in the middle of.
+    theirs: bool,
     tgid: u32,
     /// It was in none of these calls when it was looked at; what it did last may still be in the rings.
     left: bool,
@@ -44,7 +75,19 @@ struct Thread {
 
 impl Thread {
     fn is_idle(&self) -> bool {
-        self.load.is_none() && self.unload.is_none() && self.request.is_none() && self.helper.is_none()
+        self.attempts() == [false; 4]
+    }
+
+    /// Which are open.
+    const fn attempts(&self) -> [bool; 4] {
+        [self.load.is_some(), self.unload.is_some(), self.request.is_some(), self.helper.is_some()]
+    }
+
+    fn close_others(&mut self, [load, unload, request, helper]: [bool; 4]) {
+        self.load.take_if(|_| !load);
+        self.unload.take_if(|_| !unload);
+        self.request.take_if(|_| !request);
+        self.helper.take_if(|_| !helper);
     }
 }
 
@@ -55,11 +98,99 @@ pub(super) struct Assembler {
     threads: HashMap<u32, Thread>,
     helpers: Helpers,
     lately: Lately,
+    /// The records of what is open are kept.
+    keeps: bool,
+    cutover: Cutover,
 }
 
 impl Assembler {
     pub(super) fn new(context: Context) -> Self {
-        Self { context, threads: HashMap::new(), helpers: Helpers::default(), lately: Lately::default() }
+        Self {
+            context,
+            threads: HashMap::new(),
+            helpers: Helpers::default(),
+            lately: Lately::default(),
+            keeps: false,
+            cutover: Cutover::NONE,
+        }
+    }
+
+    /// Only what began then is told.
+    pub(super) const fn set_cutover(&mut self, cutover: Cutover) {
+        self.cutover = cutover;
+    }
+
+    /// What is told.
+    pub(super) const fn cutover(&self) -> Cutover {
+        self.cutover
+    }
+
+    /// Threads that are in the middle of something that is told.
+    pub(super) fn busy(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().filter(|(_, thread)| !thread.theirs).map(|(tid, _)| *tid)
+    }
+
+    /// Nothing is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    /// From here on [`Self::open`] has something to say.
+    pub(super) const fn keep_open(&mut self) {
+        self.keeps = true;
+    }
+
+    /// The batch is over whose records were at the places that [`Self::take`] was told.
+    pub(super) fn keep(&mut self, batch: &[u8]) {
+        if self.keeps {
+            self.threads.values_mut().for_each(|thread| thread.kept.settle(batch));
+        }
+    }
+
+    /// What threads are in the middle of.
+    pub(super) fn open(&self) -> Vec<Open> {
+        let open = |thread: &Thread| Open {
+            records: thread.kept.records.clone(),
+            attempts: thread.attempts(),
+            theirs: thread.theirs,
+            evidence_told: thread.load.as_ref().is_some_and(OpenLoad::evidence_told),
+            loads: thread.helper.as_ref().map(OpenHelper::loads).unwrap_or_default(),
+        };
+        self.threads.values().map(open).collect()
+    }
+
+    /// Goes on where another process was: the same facts once more, and what they told before is told no more.
+    pub(super) fn resume(&mut self, taints: Option<Taints>, open: &[Open], clock: Clock) {
+        let mut records: Vec<_> = open.iter().flat_map(|open| handover::split(&open.records)).collect();
+        records.sort_by_key(|record| Fact::parse(record).map(|fact| fact.head.time));
+        let mut told = Vec::new();
+        for fact in records.into_iter().filter_map(Fact::parse) {
+            let tid = fact.head.tid;
+            let thread = self.threads.remove(&tid).unwrap_or_default();
+            self.follow(thread, &fact, 0..0, clock, &mut told);
+        }
+        for open in open {
+            let Some(fact) = handover::split(&open.records).find_map(Fact::parse) else { continue };
+            let Some(thread) = self.threads.get_mut(&fact.head.tid) else { continue };
+            thread.kept = Kept { records: open.records.clone(), new: Vec::new() };
+            thread.close_others(open.attempts);
+            thread.theirs = open.theirs;
+            if let Some(helper) = &mut thread.helper {
+                helper.set_loads(open.loads);
+            }
+            if let Some(load) = thread.load.as_mut().filter(|_| open.evidence_told) {
+                load.tell_evidence(None, &self.context, clock, &mut told);
+            }
+        }
+        self.threads.retain(|_, thread| !thread.is_idle());
+        if self.context.taints.is_some() {
+            self.context.taints = taints;
+        }
+    }
+
+    /// The kernel's taints, as far as they were told.
+    pub(super) const fn taints(&self) -> Option<Taints> {
+        self.context.taints
     }
 
     fn origin(&self, fact: &Fact<'_>) -> Origin {
@@ -115,10 +246,40 @@ impl Assembler {
         (after != before).then_some(KernelTaints { before, after })
     }
 
-    /// Takes one fact; appends the events that it ends.
-    pub(super) fn take(&mut self, fact: &Fact<'_>, clock: Clock, events: &mut Vec<Event>) {
+    /// Takes one fact; appends the events that it ends. `record`: where it lies in the batch.
+    pub(super) fn take(
+        &mut self,
+        fact: &Fact<'_>,
+        record: Range<usize>,
+        border: &mut Border,
+        clock: Clock,
+        events: &mut Vec<Event>,
+    ) {
         let tid = fact.head.tid;
-        let mut thread = self.threads.remove(&tid).unwrap_or_default();
+        let thread = match self.threads.remove(&tid) {
+            Some(thread) => thread,
+            None => match self.cutover.whose(fact, border) {
+                Whose::Ours => Thread::default(),
+                Whose::Theirs => Thread { theirs: true, ..Thread::default() },
+                Whose::Nobodys => return,
+            },
+        };
+        if thread.theirs {
+            self.follow(thread, fact, record, clock, &mut Vec::new());
+        } else {
+            self.follow(thread, fact, record, clock, events);
+        }
+    }
+
+    fn follow(
+        &mut self,
+        mut thread: Thread,
+        fact: &Fact<'_>,
+        record: Range<usize>,
+        clock: Clock,
+        events: &mut Vec<Event>,
+    ) {
+        let tid = fact.head.tid;
         thread.tgid = fact.head.tgid;
         thread.left = false;
         match fact.kind {
@@ -175,10 +336,13 @@ impl Assembler {
                 end_request(&mut thread, Verdict::Refused(-fact.returned()), clock, events);
             }
             Kind::HelperExec => self.begin_helper(&mut thread, fact, clock, events),
-            Kind::HelperTask => self.helper_task(fact),
+            Kind::HelperTask => self.helper_task(fact, record.clone()),
             Kind::HelperReturn => self.end_helper(&mut thread, Some(fact), clock, events),
         }
         if !thread.is_idle() {
+            if self.keeps {
+                thread.kept.new.push(record);
+            }
             self.threads.insert(tid, thread);
         }
     }
@@ -257,10 +421,14 @@ impl Assembler {
     }
 
     /// Runs in the task that becomes the helper; its requester's thread is another one.
-    fn helper_task(&mut self, fact: &Fact<'_>) {
-        let cause = self.helpers.start(fact.head.args[0], fact.head.tgid, fact.head.time);
-        if let Some(helper) = cause.and_then(|cause| self.helper_of(&cause)) {
-            helper.runs_as(fact.head.tgid);
+    fn helper_task(&mut self, fact: &Fact<'_>, record: Range<usize>) {
+        let Some(cause) = self.helpers.start(fact.head.args[0], fact.head.tgid, fact.head.time) else { return };
+        let Some(helper) = self.helper_of(&cause) else { return };
+        helper.runs_as(fact.head.tgid);
+        if self.keeps
+            && let Some(thread) = self.threads.get_mut(&cause.thread)
+        {
+            thread.kept.new.push(record);
         }
     }
 
@@ -281,7 +449,9 @@ impl Assembler {
     pub(super) fn tick(&mut self, clock: Clock, events: &mut Vec<Event>) {
         let due = |boot: u64| clock.boot().saturating_sub(boot) > PATIENCE;
         let mut threads = std::mem::take(&mut self.threads);
+        let mut unheard = Vec::new();
         for (&tid, thread) in &mut threads {
+            let events = if thread.theirs { &mut unheard } else { &mut *events };
             if thread.request.as_ref().is_some_and(|r| due(r.frame.boot)) {
                 end_request(thread, Verdict::Unknown, clock, events);
             }
@@ -308,7 +478,7 @@ impl Assembler {
 
     /// Ends everything: nobody will see the returns.
     pub(super) fn finish(&mut self, clock: Clock, events: &mut Vec<Event>) {
-        for (_, mut thread) in std::mem::take(&mut self.threads) {
+        for (_, mut thread) in std::mem::take(&mut self.threads).into_iter().filter(|(_, thread)| !thread.theirs) {
             end_request(&mut thread, Verdict::Unknown, clock, events);
             self.end_load(&mut thread, None, clock, events);
             self.end_unload(&mut thread, None, clock, events);

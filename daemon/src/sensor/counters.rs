@@ -46,6 +46,29 @@ impl Counters {
         self.told.iter().flatten().sum()
     }
 
+    /// What another process has told: CPU, kind, number.
+    pub(super) fn told(&mut self, told: &[(u32, u16, u64)]) {
+        for &(cpu, kind, all) in told {
+            if let Some(told) = self.told.get_mut(cpu as usize).and_then(|kinds| kinds.get_mut(usize::from(kind))) {
+                *told = all;
+            }
+        }
+    }
+
+    /// What has been told so far: CPU, kind, number.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = (u32, u16, u64)> {
+        let of = |(cpu, kinds): (usize, &'_ [u64; KINDS])| {
+            let all: Vec<_> = kinds
+                .iter()
+                .enumerate()
+                .filter(|(_, all)| **all != 0)
+                .map(move |(kind, all)| (cpu as u32, kind as u16, *all))
+                .collect();
+            all
+        };
+        self.told.iter().enumerate().flat_map(of)
+    }
+
     /// What has been lost since the last call: CPU, kind, number, and the number of all of them, which makes the record's id.
     pub(super) fn newly_lost(&mut self, mut tell: impl FnMut(u32, Kind, u64, u64)) {
         for cpu in 0..self.cpus {

@@ -97,7 +97,21 @@ pub enum SensorError {
         /// Which.
         name: &'static str,
         /// Why.
-        source: Box<aya::maps::MapError>,
+        source: io::Error,
+    },
+    /// Nobody would keep what is attached.
+    #[error(
+        "there is no systemd that keeps what is attached: this is for ExecStartPre=+ of a unit with FileDescriptorStoreMax=256 and NotifyAccess=exec; \
+         `kmodtrail run` by root attaches by itself"
+    )]
+    NoStore,
+    /// What is attached can't be noted.
+    #[error("can't write {}: {source}; allowed: a RuntimeDirectory= that is there", path.display())]
+    Marker {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The counters can't be mapped.
     #[error("can't map the loss counters: {source}")]

@@ -48,20 +48,19 @@ pub fn kernel_records(bytes: &[u8]) -> bool {
             if sees(5) {
                 stream.without_bulk(until);
             }
-            stream.drain(until, Clock::standing_at(now), &mut events);
+            stream.drain(until, &mut super::cutover::Border::default(), Clock::standing_at(now), &mut events);
         }
     }
-    stream.drain(u64::MAX, Clock::standing_at(now), &mut events);
+    stream.drain(u64::MAX, &mut super::cutover::Border::default(), Clock::standing_at(now), &mut events);
     assert!(stream.is_empty());
     // what waits for an end that never came is looked at twice
     for _ in 0..2 {
         now = now.saturating_add(LATER);
-        stream.drain(u64::MAX, Clock::standing_at(now), &mut events);
+        stream.drain(u64::MAX, &mut super::cutover::Border::default(), Clock::standing_at(now), &mut events);
     }
     let late: u64 = stream.take_late().map(|(_, count)| count).sum();
     assert!(late <= records as u64);
-    // without a capture there is no error
-    let _ = stream.finish(Clock::standing_at(now), &mut events);
+    stream.end_all(Clock::standing_at(now), &mut events);
     assert!(events.len() <= 2 * records, "{records} records have made {} events", events.len());
     for event in &events {
         let length = told(event);

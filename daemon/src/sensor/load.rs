@@ -160,6 +160,11 @@ impl OpenLoad {
         }
     }
 
+    /// They were told, as far as there are any, before the end.
+    pub(super) const fn evidence_told(&self) -> bool {
+        self.read_told || self.verify_told
+    }
+
     /// The records about the read and the verification, each once.
     pub(super) fn tell_evidence(
         &mut self,

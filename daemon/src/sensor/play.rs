@@ -16,7 +16,7 @@ use nix::sys::{
     timerfd::{ClockId, TimerFd, TimerFlags},
 };
 
-use super::{NO_CPU, Totals, capture::Recording, clock::Clock, read_line, stream::Stream};
+use super::{NO_CPU, Totals, capture::Recording, clock::Clock, cutover::Border, read_line, stream::Stream};
 use crate::event::{Coverage, Event, Origin, Text, Timestamps};
 
 /// What to play, and how.
@@ -144,7 +144,7 @@ impl Player {
             self.stream.push(&self.scratch);
         }
         self.played = end;
-        self.stream.drain(u64::MAX, self.clock, events);
+        self.stream.drain(u64::MAX, &mut Border::default(), self.clock, events);
         end < due
     }
 
@@ -156,8 +156,7 @@ impl Player {
 
     /// See [`super::Sensor::finish`].
     pub fn finish(&mut self, events: &mut Vec<Event>) {
-        // without a capture there is no error
-        let _ = self.stream.finish(self.clock, events);
+        self.stream.end_all(self.clock, events);
     }
 
     /// No hook is attached.

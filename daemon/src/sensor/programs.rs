@@ -3,35 +3,40 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, MapError, ProgramArray, RingBuf},
-    programs::{KProbe, ProgramError},
+    maps::{Map, MapError, ProgramArray},
+    programs::{KProbe, ProbeKind, ProgramError},
     sys::SyscallError,
 };
 
 use super::{
     SensorError, Settings,
-    counters::Counters,
     hooks::{ESSENTIAL, HOOKS, Hook, IDENTITY, INSTEAD_OF_LOAD_MODULE_RETURN, LIVE_WITH_FACTS, Otherwise},
     layout::Layout,
+    perf::Kprobes,
     policy::lockdown_is_confidentiality,
 };
 use crate::event::{Coverage, HookState, HookStatus};
 
 /// The object that build.rs has made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kmodtrail-probes"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kmodtrail-probes"));
 
-/// Everything of ours in the kernel. Dropping it detaches it.
-pub(super) struct Programs {
-    /// Owns programs and links.
-    _object: Ebpf,
-    pub(super) critical: RingBuf<MapData>,
-    pub(super) bulk: RingBuf<MapData>,
-    pub(super) counters: Counters,
-    pub(super) coverage: Coverage,
+/// Everything of ours in the kernel: programs live by the hooks, and maps by the programs.
+pub(super) struct Attached {
+    pub(super) hooks: Vec<OwnedFd>,
+    pub(super) calls: OwnedFd,
+    pub(super) critical: OwnedFd,
+    pub(super) bulk: OwnedFd,
+    pub(super) counters: OwnedFd,
+    pub(super) cpus: usize,
+    /// By the name of the hook: the kernel's function.
+    pub(super) symbols: BTreeMap<&'static str, String>,
+    /// By the name of the hook: why it is not attached.
+    pub(super) reasons: BTreeMap<&'static str, String>,
 }
 
 /// The bytes of a `#[repr(C)]` value without padding, as the object's constants take them.
@@ -97,56 +102,63 @@ fn load(program: &mut KProbe, name: &'static str) -> Result<(), SensorError> {
     })
 }
 
-impl Programs {
-    /// Loads and attaches what can be.
-    pub(super) fn attach(layout: &Layout, settings: &Settings) -> Result<Self, SensorError> {
-        for name in &settings.disabled_hooks {
-            if !HOOKS.iter().any(|h| h.name == name) {
-                return Err(SensorError::NoSuchHook { name: name.clone() });
-            }
+/// Loads and attaches what can be.
+pub(super) fn attach(layout: &Layout, settings: &Settings) -> Result<Attached, SensorError> {
+    for name in &settings.disabled_hooks {
+        if !HOOKS.iter().any(|h| h.name == name) {
+            return Err(SensorError::NoSuchHook { name: name.clone() });
         }
-        let cpus = aya::util::nr_cpus().map_err(|(file, source)| SensorError::Cpus { file, source })?;
-        let mut object = object(layout, settings, cpus as u32)?;
-        let mut ring = |name| -> Result<RingBuf<MapData>, SensorError> {
-            let map = object.take_map(name).ok_or(SensorError::NoProgram { name })?;
-            RingBuf::try_from(map).map_err(|source| SensorError::Ring { name, source: Box::new(source) })
-        };
-        let (critical, bulk) = (ring("CRITICAL")?, ring("BULK")?);
-        let counters = match object.map("COUNTERS") {
-            Some(Map::Array(map)) => {
-                Counters::map(map.fd(), cpus).map_err(|source| SensorError::Counters { source })?
-            }
-            _ => return Err(SensorError::NoProgram { name: "COUNTERS" }),
-        };
-        continue_with_identity(&mut object)?;
-        let mut reasons = BTreeMap::new();
-        let mut attached = BTreeMap::new();
-        // in the table's order, but what depends on other hooks after them
-        let depends = |hook: &&Hook| matches!(hook.name, "module_live" | "load_module.return");
-        for hook in HOOKS.iter().filter(|h| !depends(h)).chain(HOOKS.iter().filter(depends)) {
-            let program = match hook.name {
-                "module_live" if !attached.contains_key("do_init_module") => LIVE_WITH_FACTS,
-                "load_module.return" if INSTEAD_OF_LOAD_MODULE_RETURN.iter().all(|h| attached.contains_key(h)) => {
-                    continue;
-                }
-                _ => hook.program,
-            };
-            match attach(&mut object, hook, program, settings) {
-                Ok(symbol) => drop(attached.insert(hook.name, symbol)),
-                Err(Failure::Here(reason)) => drop(reasons.insert(hook.name, reason)),
-                Err(Failure::Everywhere(error)) => return Err(error),
-            }
-        }
-        for (group, what) in ESSENTIAL {
-            if !group.iter().any(|name| attached.contains_key(name)) {
-                let hooks =
-                    group.iter().map(|name| format!("{name} ({})", reasons.get(name).map_or("", String::as_str)));
-                return Err(SensorError::Essential { what, hooks: hooks.collect::<Vec<_>>().join(", ") });
-            }
-        }
-        let coverage = coverage(&attached, &reasons);
-        Ok(Self { _object: object, critical, bulk, counters, coverage })
     }
+    let cpus = aya::util::nr_cpus().map_err(|(file, source)| SensorError::Cpus { file, source })?;
+    let kprobes = Kprobes::find().map_err(|_| SensorError::NoKprobes)?;
+    let mut object = object(layout, settings, cpus as u32)?;
+    continue_with_identity(&mut object)?;
+    let (mut hooks, mut reasons, mut symbols) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    // in the table's order, but what depends on other hooks after them
+    let depends = |hook: &&Hook| matches!(hook.name, "module_live" | "load_module.return");
+    for hook in HOOKS.iter().filter(|h| !depends(h)).chain(HOOKS.iter().filter(depends)) {
+        let program = match hook.name {
+            "module_live" if !symbols.contains_key("do_init_module") => LIVE_WITH_FACTS,
+            "load_module.return" if INSTEAD_OF_LOAD_MODULE_RETURN.iter().all(|h| symbols.contains_key(h)) => {
+                continue;
+            }
+            _ => hook.program,
+        };
+        match attach_hook(&mut object, &kprobes, hook, program, settings) {
+            Ok((symbol, event)) => {
+                symbols.insert(hook.name, symbol);
+                hooks.push(event);
+            }
+            Err(Failure::Here(reason)) => drop(reasons.insert(hook.name, reason)),
+            Err(Failure::Everywhere(error)) => return Err(error),
+        }
+    }
+    for (group, what) in ESSENTIAL {
+        if !group.iter().any(|name| symbols.contains_key(name)) {
+            let hooks = group.iter().map(|name| format!("{name} ({})", reasons.get(name).map_or("", String::as_str)));
+            return Err(SensorError::Essential { what, hooks: hooks.collect::<Vec<_>>().join(", ") });
+        }
+    }
+    let map = |name| descriptor(&object, name);
+    Ok(Attached {
+        calls: map("CONTINUE")?,
+        critical: map("CRITICAL")?,
+        bulk: map("BULK")?,
+        counters: map("COUNTERS")?,
+        hooks,
+        cpus,
+        symbols,
+        reasons,
+    })
+}
+
+/// A map's descriptor, for keeping.
+fn descriptor(object: &Ebpf, name: &'static str) -> Result<OwnedFd, SensorError> {
+    let map = match object.map(name) {
+        Some(Map::RingBuf(map) | Map::Array(map) | Map::ProgramArray(map)) => map,
+        _ => return Err(SensorError::NoProgram { name }),
+    };
+    map.fd().as_fd().try_clone_to_owned().map_err(|source| SensorError::Ring { name, source })
 }
 
 /// Fills the table of tail calls.
@@ -168,7 +180,13 @@ enum Failure {
     Everywhere(SensorError),
 }
 
-fn attach(object: &mut Ebpf, hook: &Hook, program: &'static str, settings: &Settings) -> Result<String, Failure> {
+fn attach_hook(
+    object: &mut Ebpf,
+    kprobes: &Kprobes,
+    hook: &Hook,
+    program: &'static str,
+    settings: &Settings,
+) -> Result<(String, OwnedFd), Failure> {
     if settings.disabled_hooks.iter().any(|name| name == hook.name) {
         return Err(Failure::Here("disabled by sensor.disabled_hooks".to_owned()));
     }
@@ -177,37 +195,33 @@ fn attach(object: &mut Ebpf, hook: &Hook, program: &'static str, settings: &Sett
         return Err(Failure::Here("this architecture has no such function".to_owned()));
     }
     load(probe, program).map_err(Failure::Everywhere)?;
+    let returns = matches!(probe.kind(), ProbeKind::Return);
+    let fd = probe.fd().map_err(|_| Failure::Everywhere(SensorError::NoProgram { name: program }))?;
     let mut reasons = Vec::new();
     for symbol in hook.symbols {
-        match probe.attach(symbol, 0) {
-            Ok(_) => return Ok((*symbol).to_owned()),
-            Err(error) => reasons.push(why(symbol, error)?),
+        match kprobes.attach(symbol, returns, fd.as_fd()) {
+            Ok(event) => return Ok(((*symbol).to_owned(), event)),
+            Err(error) => reasons.push(why(symbol, &error)?),
         }
     }
     Err(Failure::Here(reasons.join("; ")))
 }
 
 /// perf_event_open's errors for a kprobe: kernel/trace/trace_kprobe.c, kernel/events/core.c.
-fn why(symbol: &str, error: ProgramError) -> Result<String, Failure> {
-    match &error {
-        // no /sys/bus/event_source/devices/kprobe: CONFIG_KPROBES or CONFIG_KPROBE_EVENTS is off
-        ProgramError::KProbeError(_) => Err(Failure::Everywhere(SensorError::NoKprobes)),
-        ProgramError::SyscallError(SyscallError { io_error, .. }) => match io_error.raw_os_error() {
-            Some(nix::libc::ENOENT) => {
-                Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)"))
-            }
-            // LOCKDOWN_KPROBES, security/security.c
-            Some(nix::libc::EPERM) if lockdown_is_confidentiality() => Err(Failure::Everywhere(SensorError::Lockdown)),
-            Some(nix::libc::EACCES | nix::libc::EPERM) => {
-                Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() }))
-            }
-            _ => Ok(format!("{symbol}: {io_error}")),
-        },
+fn why(symbol: &str, error: &io::Error) -> Result<String, Failure> {
+    match error.raw_os_error() {
+        Some(nix::libc::ENOENT) => Ok(format!("this kernel has no function {symbol} to probe (inlined or not built)")),
+        // LOCKDOWN_KPROBES, security/security.c
+        Some(nix::libc::EPERM) if lockdown_is_confidentiality() => Err(Failure::Everywhere(SensorError::Lockdown)),
+        Some(nix::libc::EACCES | nix::libc::EPERM) => {
+            Err(Failure::Everywhere(SensorError::MayNotAttach { paranoid: paranoid() }))
+        }
         _ => Ok(format!("{symbol}: {error}")),
     }
 }
 
-fn coverage(attached: &BTreeMap<&str, String>, reasons: &BTreeMap<&str, String>) -> Coverage {
+/// What became of every hook of the table, by those that are attached and the reasons of those that are not.
+pub(super) fn coverage(attached: &BTreeMap<String, String>, reasons: &BTreeMap<String, String>) -> Coverage {
     let state = |hook: &Hook| {
         if let Some(symbol) = attached.get(hook.name) {
             return HookState::Attached { symbol: symbol.clone() };

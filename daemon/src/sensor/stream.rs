@@ -4,11 +4,21 @@ use std::io;
 
 use kmodtrail_abi::{KINDS, Kind};
 
-use super::{assemble::Assembler, capture::Capture, clock::Clock, fact::Fact, frame::Context};
+use super::{
+    assemble::Assembler,
+    capture::Capture,
+    clock::Clock,
+    cutover::{Border, Cutover},
+    fact::Fact,
+    frame::Context,
+    handover::{self, Open},
+};
 use crate::event::{Event, KernelTaints, Taints};
 
 /// Memory that is kept for records; a burst may need more for a moment.
 const KEPT_BYTES: usize = 128 << 10;
+/// For so long a write of a setting is kept, nanoseconds: longer than user space looks at what it has changed.
+const MOMENT: u64 = 3_000_000_000;
 /// How often waiting attempts are looked at, nanoseconds.
 const TICK: u64 = 1_000_000_000;
 
@@ -25,6 +35,8 @@ pub(super) struct Stream {
     /// Facts of loads that came after that, and were of no use any more: by [`Kind`].
     late: [u64; KINDS],
     capture: Option<Capture>,
+    /// Writes of settings of a moment ago: what they have changed is only known in a moment. Kept where a process may go on after this one.
+    writes: Option<Vec<(u64, Vec<u8>)>>,
 }
 
 impl Stream {
@@ -37,12 +49,75 @@ impl Stream {
             assembled_without_bulk: 0,
             late: [0; KINDS],
             capture: None,
+            writes: None,
         }
     }
 
     /// From here on every record is written there, too.
     pub(super) fn capture(&mut self, capture: Capture) {
         self.capture = Some(capture);
+    }
+
+    /// Only what began then is told.
+    pub(super) const fn set_cutover(&mut self, cutover: Cutover) {
+        self.assembler.set_cutover(cutover);
+    }
+
+    /// What it tells.
+    pub(super) const fn cutover(&self) -> Cutover {
+        self.assembler.cutover()
+    }
+
+    /// Threads that are in the middle of something that is told.
+    pub(super) fn busy(&self) -> impl Iterator<Item = u32> {
+        self.assembler.busy()
+    }
+
+    /// The times of what waits.
+    pub(super) fn times(&self) -> impl Iterator<Item = u64> {
+        self.records.iter().map(|&(time, ..)| time)
+    }
+
+    /// Nothing waits, and no thread is in the middle of anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && self.assembler.is_idle()
+    }
+
+    /// From here on [`Self::open`] says what threads are in the middle of.
+    pub(super) fn keep_open(&mut self) {
+        self.assembler.keep_open();
+        self.writes = Some(Vec::new());
+    }
+
+    /// The kernel's records of what threads are in the middle of.
+    pub(super) fn open(&mut self) -> Vec<Open> {
+        self.assembler.open()
+    }
+
+    /// Records of which not everything has been made yet, each behind its length.
+    pub(super) fn waiting(&mut self, clock: Clock) -> Vec<u8> {
+        let mut waiting = Vec::new();
+        if let Some(writes) = &mut self.writes {
+            writes.retain(|(time, _)| clock.boot().saturating_sub(*time) < MOMENT);
+            writes.iter().for_each(|(_, record)| handover::append(&mut waiting, record));
+        }
+        for &(_, at, length) in &self.records {
+            handover::append(&mut waiting, self.bytes.get(at..at + length).unwrap_or_default());
+        }
+        waiting
+    }
+
+    /// The kernel's taints, as far as they were told.
+    pub(super) const fn taints(&self) -> Option<Taints> {
+        self.assembler.taints()
+    }
+
+    /// Goes on where [`Self::open`], [`Self::waiting`] and [`Self::taints`] were.
+    pub(super) fn resume(&mut self, taints: Option<Taints>, open: &[Open], waiting: &[u8], clock: Clock) {
+        self.assembler.resume(taints, open, clock);
+        for record in handover::split(waiting) {
+            self.push(record);
+        }
     }
 
     /// Takes a record; gives its time. What is too short to have one is no record.
@@ -65,7 +140,7 @@ impl Stream {
     }
 
     /// Makes events of what is not newer than `until`, in order of time, and keeps the rest.
-    pub(super) fn drain(&mut self, until: u64, clock: Clock, events: &mut Vec<Event>) {
+    pub(super) fn drain(&mut self, until: u64, border: &mut Border, clock: Clock, events: &mut Vec<Event>) {
         self.records.sort_unstable_by_key(|&(time, at, _)| (time, at));
         let ready = self.records.partition_point(|&(time, ..)| time <= until);
         let mut kept = Vec::new();
@@ -84,10 +159,16 @@ impl Stream {
                 Some(fact) if time <= self.assembled_without_bulk && is_detail(fact.kind) => {
                     self.late[fact.kind as usize] += 1;
                 }
-                Some(fact) => self.assembler.take(&fact, clock, events),
+                Some(fact) => {
+                    if let Some(writes) = self.writes.as_mut().filter(|_| fact.kind == Kind::SettingWrite) {
+                        writes.push((time, record.to_vec()));
+                    }
+                    self.assembler.take(&fact, at..at + length, border, clock, events);
+                }
                 None => {}
             }
         }
+        self.assembler.keep(&self.bytes);
         if keep.is_empty() {
             self.records.clear();
             self.bytes.clear();
@@ -113,8 +194,12 @@ impl Stream {
     }
 
     /// Appends what is still open.
-    pub(super) fn finish(&mut self, clock: Clock, events: &mut Vec<Event>) -> io::Result<()> {
+    pub(super) fn end_all(&mut self, clock: Clock, events: &mut Vec<Event>) {
         self.assembler.finish(clock, events);
+    }
+
+    /// Writes the recording to its end, where there is one.
+    pub(super) fn finish_capture(&mut self) -> io::Result<()> {
         self.capture.as_mut().map_or(Ok(()), Capture::finish)
     }
 }

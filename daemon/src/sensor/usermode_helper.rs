@@ -92,6 +92,17 @@ impl OpenHelper {
         self.task = Some(task);
     }
 
+    /// How many of its loads began, ended, succeeded.
+    pub(super) const fn loads(&self) -> [u32; 3] {
+        let Loads { began, ended, succeeded } = self.loads;
+        [began, ended, succeeded]
+    }
+
+    /// As another process has counted them.
+    pub(super) const fn set_loads(&mut self, [began, ended, succeeded]: [u32; 3]) {
+        self.loads = Loads { began, ended, succeeded };
+    }
+
     pub(super) const fn load_began(&mut self) {
         self.loads.began += 1;
     }

@@ -152,8 +152,10 @@ impl Tail {
     }
 
     /// Takes an entry of this context.
-    pub(super) fn push(&mut self, context: &Arc<[u8]>, stamp: u64, payload: &[u8]) {
+    /// Takes an entry; gives its sequence.
+    pub(super) fn push(&mut self, context: &Arc<[u8]>, stamp: u64, payload: &[u8]) -> u64 {
         let Self { salt, next, pending, .. } = self;
+        let sequence = *next;
         if pending.back().is_none_or(|batch| !Arc::ptr_eq(&batch.context, context)) {
             pending.push_back(Batch::new(*salt, context, *next));
         }
@@ -162,6 +164,12 @@ impl Tail {
             batch.count += 1;
             *next += 1;
         }
+        sequence
+    }
+
+    /// Sequence of the entry that is pushed next.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
     }
 
     /// Entries that are not committed.

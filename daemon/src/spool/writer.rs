@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Durability, LANES, Lane, MAX_CONTEXT, MAX_PAYLOAD, Options,
+    Durability, LANES, Lane, MAX_CONTEXT, MAX_PAYLOAD, Options, Position,
     catalog::Durable,
     disk::Store,
     durability::Syncer,
@@ -123,17 +123,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes an entry; [`Self::commit`] writes it.
+    /// Takes an entry; [`Self::commit`] writes it. Gives its position.
     ///
     /// # Errors
     /// Where it has more than [`MAX_PAYLOAD`] bytes.
-    pub fn push(&mut self, lane: Lane, payload: &[u8]) -> Result<(), TooLarge> {
+    pub fn push(&mut self, lane: Lane, payload: &[u8]) -> Result<Position, TooLarge> {
         if payload.len() > MAX_PAYLOAD {
             return Err(TooLarge { bytes: payload.len() });
         }
-        self.lanes[lane.index()].push(&self.context, self.stamp, payload);
+        let sequence = self.lanes[lane.index()].push(&self.context, self.stamp, payload);
         self.stamp += 1;
-        Ok(())
+        Ok(Position { lane, sequence })
+    }
+
+    /// The sequences that the lanes give next.
+    #[must_use]
+    pub fn ends(&self) -> [u64; LANES] {
+        self.lanes.each_ref().map(Tail::next)
     }
 
     /// Writes all that was pushed, makes it durable as the policy says, and wakes the readers. Bulk that there is no room for waits by

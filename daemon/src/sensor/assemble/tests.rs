@@ -1,5 +1,8 @@
 //! Stories of one or two threads, told in records as the kernel side writes them.
 
+mod replaced;
+mod resumed;
+
 use kmodtrail_abi::{ABI, FileFacts, Head, Identity, Kind, head_flags, section};
 
 use super::*;
@@ -99,7 +102,13 @@ fn tell(assembler: &mut Assembler, story: &[Record]) -> Vec<Event> {
     let mut events = Vec::new();
     for record in story {
         let bytes = record.bytes();
-        assembler.take(&Fact::parse(&bytes).expect("a record"), Clock::measure(), &mut events);
+        assembler.take(
+            &Fact::parse(&bytes).expect("a record"),
+            0..0,
+            &mut Border::default(),
+            Clock::measure(),
+            &mut events,
+        );
     }
     events
 }

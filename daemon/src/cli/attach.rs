@@ -1,0 +1,29 @@
+//! `kmodtrail attach`: the one moment that needs root.
+
+use std::{path::Path, process::ExitCode};
+
+use super::{EXIT_CONFIG, complain};
+use crate::{
+    config,
+    sensor::{Sensor, Settings},
+    systemd::Store,
+    telemetry,
+};
+
+pub(super) fn main(config: &Path) -> ExitCode {
+    let (config, _) = match config::load(config) {
+        Ok(found) => found,
+        Err(problems) => {
+            complain(&problems);
+            return EXIT_CONFIG.into();
+        }
+    };
+    telemetry::start(config.log.level, false);
+    match Sensor::attach(&Settings::from(&config), &Store::from_environment()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("can't attach to the kernel: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One generation of programs in the kernel: what a process attaches, and the processes after it adopt.
+//!
+//! Its descriptors are all that there is of it: as long as somebody has them the programs run and the rings fill. systemd's store keeps
+//! them while no process of the daemon is there; without it they end with the process, and so does the watching.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use kmodtrail_abi::{ABI, Identity};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    SensorError, Settings,
+    clock::Clock,
+    counters::Counters,
+    cutover,
+    handover::Handover,
+    layout::Layout,
+    policy::Tainted,
+    programs::{self, Attached},
+    ring::Ring,
+    setting::WatchedSettings,
+};
+use crate::{event::Coverage, systemd::Store};
+
+/// What a descriptor is: the second part of its name in the store, behind the generation's epoch.
+mod role {
+    /// A hook: one for each that is attached.
+    pub(super) const HOOK: &str = "hook";
+    /// The table of tail calls: the kernel empties it when nobody has it any more.
+    pub(super) const CALLS: &str = "calls";
+    pub(super) const CRITICAL: &str = "critical";
+    pub(super) const BULK: &str = "bulk";
+    pub(super) const COUNTERS: &str = "counters";
+    pub(super) const HANDOVER: &str = "handover";
+    /// The last one that is stored: without it the others are half of a generation.
+    pub(super) const ABOUT: &str = "about";
+    pub(super) const ALL: [&str; 7] = [HOOK, CALLS, CRITICAL, BULK, COUNTERS, HANDOVER, ABOUT];
+}
+
+/// All names in the store begin like this.
+const PREFIX: &str = "kmodtrail-";
+
+/// The name of a descriptor in the store; `generation`: the epoch, in hexadecimal digits.
+fn name(generation: &str, role: &str) -> String {
+    format!("{PREFIX}{generation}-{role}")
+}
+
+/// What is to be known of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// [`ABI`] of its records.
+    abi: u16,
+    /// Bytes of an [`Identity`] in them.
+    identity_bytes: usize,
+    /// Of the object, and what it is given.
+    made_of: String,
+    /// In every record of it.
+    pub(super) epoch: u64,
+    /// What began before, CLOCK_BOOTTIME, nanoseconds, is told by the generation before it. 0: there was none.
+    pub(super) since: u64,
+    cpus: usize,
+    critical_ring_bytes: u32,
+    bulk_ring_bytes: u32,
+    /// How many there are.
+    hooks: usize,
+    /// Hooks of the table and the kernel's functions that they are attached to.
+    attached: Vec<(String, String)>,
+    /// Those that are not, and why.
+    reasons: Vec<(String, String)>,
+    /// `struct module` has a place for what was found out about the signature.
+    pub(super) checks_signatures: bool,
+}
+
+/// Why what an earlier process left can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// There is only a part of it.
+    #[error("a part of it is missing")]
+    Incomplete,
+    /// Nobody knows how to read it.
+    #[error("it was made by another version of kmodtrail, whose records this one does not know")]
+    Unknown,
+    /// The kernel does not want it.
+    #[error("{0}")]
+    Kernel(#[from] io::Error),
+}
+
+/// What earlier processes left.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// One that is as this process would make it.
+    pub(super) same: Option<Generation>,
+    /// Others, oldest first: what they still have is read, and then they go.
+    pub(super) others: Vec<Generation>,
+    /// Why something else is of no use.
+    pub(super) refused: Vec<String>,
+}
+
+/// Programs that run, and the way to what they say.
+#[derive(Debug)]
+pub(super) struct Generation {
+    /// They hold the programs in the kernel.
+    _descriptors: Vec<OwnedFd>,
+    pub(super) about: About,
+    pub(super) critical: Ring,
+    pub(super) bulk: Ring,
+    pub(super) counters: Counters,
+    /// Where somebody keeps the descriptors.
+    pub(super) handover: Option<Handover>,
+}
+
+/// What generations that can take each other's place have in common.
+pub(super) fn made_of(settings: &Settings) -> String {
+    let mut hash = Sha256::new();
+    hash.update(programs::OBJECT);
+    hash.update(format!("{settings:?}"));
+    const_hex::encode(hash.finalize())
+}
+
+/// What a generation in systemd's store is made of: `kmodtrail attach` is not told what is there. A file in the unit's RuntimeDirectory, which
+/// goes when the store is emptied.
+#[derive(Debug)]
+pub(super) struct Marker(Option<PathBuf>);
+
+impl Marker {
+    /// By RUNTIME_DIRECTORY; without it there is none.
+    pub(super) fn find() -> Self {
+        let folders = std::env::var_os("RUNTIME_DIRECTORY");
+        let first = folders.as_deref().and_then(|folders| folders.as_bytes().split(|&b| b == b':').next());
+        Self(first.map(|folder| Path::new(OsStr::from_bytes(folder)).join("attached")))
+    }
+
+    /// What is there is made of this.
+    pub(super) fn read(&self) -> Option<String> {
+        fs::read_to_string(self.0.as_ref()?).ok()
+    }
+
+    /// # Errors
+    /// Where it can't be written.
+    pub(super) fn write(&self, made_of: &str) -> Result<(), SensorError> {
+        let Some(path) = &self.0 else { return Ok(()) };
+        // whoever owns the folder may have put a link in its place
+        let new = path.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new);
+        let written =
+            written.and_then(|mut file| file.write_all(made_of.as_bytes())).and_then(|()| fs::rename(&new, path));
+        written.map_err(|source| SensorError::Marker { path: path.clone(), source })
+    }
+
+    /// Nothing is there.
+    pub(super) fn remove(&self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Loads and attaches everything. `replaces`: others are attached and go on until it tells what happens.
+pub(super) fn attach(
+    settings: &Settings,
+    made_of: String,
+    replaces: bool,
+    store: &Store,
+) -> Result<Generation, SensorError> {
+    let mut layout = Layout::of_running_kernel()?;
+    layout.check()?;
+    let clock = Clock::measure();
+    // unique per load of the programs: wall clock, so that it is also unique over reboots
+    let epoch = clock.wall(clock.boot());
+    layout.settings.epoch = epoch;
+    layout.settings.taints = Tainted::of_running_kernel().now().unwrap_or_default().0;
+    layout.settings.watched_settings = WatchedSettings::new(&settings.watched_settings).names();
+    super::raise_memlock_limit();
+    let attached = programs::attach(&layout, settings)?;
+    // from then on, when both have been attached for long enough to see every beginning
+    let since = if replaces { Clock::measure().boot() + cutover::NEAR } else { 0 };
+    let checks_signatures = layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT;
+    Generation::new(attached, settings, made_of, (epoch, since), checks_signatures, store)
+}
+
+impl Generation {
+    /// Takes over what earlier processes have left.
+    pub(super) fn find(store: &mut Store, made_of: &str) -> Found {
+        let mut parts = BTreeMap::<String, Vec<(String, OwnedFd)>>::new();
+        for (name, descriptor) in store.take(PREFIX) {
+            let (generation, role) = name[PREFIX.len()..].split_once('-').unwrap_or_default();
+            parts.entry(generation.to_owned()).or_default().push((role.to_owned(), descriptor));
+        }
+        let mut found = Found::default();
+        let mut whole = Vec::new();
+        for (generation, parts) in parts {
+            match Self::adopt(parts) {
+                Ok(adopted) => whole.push(adopted),
+                Err(why) => {
+                    forget(store, &generation);
+                    found.refused.push(format!("generation {generation}: {why}"));
+                }
+            }
+        }
+        whole.sort_by_key(|generation| generation.about.epoch);
+        // an older one that is the same again was replaced by what came after it
+        found.same = whole.pop_if(|generation| generation.about.made_of == made_of);
+        found.others = whole;
+        found
+    }
+
+    fn adopt(parts: Vec<(String, OwnedFd)>) -> Result<Self, Refused> {
+        let mut hooks = Vec::new();
+        let mut others = BTreeMap::new();
+        for (role, descriptor) in parts {
+            if role == role::HOOK {
+                hooks.push(descriptor);
+            } else {
+                others.insert(role, descriptor);
+            }
+        }
+        let mut take = |role| others.remove(role).ok_or(Refused::Incomplete);
+        let about = About::read(take(role::ABOUT)?.into())?;
+        if hooks.len() != about.hooks {
+            return Err(Refused::Incomplete);
+        }
+        hooks.push(take(role::CALLS)?);
+        Ok(Self {
+            critical: Ring::map(take(role::CRITICAL)?, about.critical_ring_bytes).map_err(io::Error::from)?,
+            bulk: Ring::map(take(role::BULK)?, about.bulk_ring_bytes).map_err(io::Error::from)?,
+            counters: Counters::map(take(role::COUNTERS)?, about.cpus).map_err(io::Error::from)?,
+            handover: Some(Handover::adopt(take(role::HANDOVER)?).map_err(io::Error::from)?),
+            _descriptors: hooks,
+            about,
+        })
+    }
+
+    /// Makes one of what was just attached, and gives it to the store to keep.
+    fn new(
+        attached: Attached,
+        settings: &Settings,
+        made_of: String,
+        (epoch, since): (u64, u64),
+        checks_signatures: bool,
+        store: &Store,
+    ) -> Result<Self, SensorError> {
+        let Attached { hooks, calls, critical, bulk, counters, cpus, symbols, reasons } = attached;
+        let names = |(name, text): (&str, String)| (name.to_owned(), text);
+        let about = About {
+            abi: ABI,
+            identity_bytes: size_of::<Identity>(),
+            made_of,
+            epoch,
+            since,
+            cpus,
+            critical_ring_bytes: settings.critical_ring_bytes,
+            bulk_ring_bytes: settings.bulk_ring_bytes,
+            hooks: hooks.len(),
+            attached: symbols.into_iter().map(names).collect(),
+            reasons: reasons.into_iter().map(names).collect(),
+            checks_signatures,
+        };
+        let handover = if store.is_there() {
+            let hooks: Vec<_> = hooks.iter().map(|hook| hook.as_fd()).collect();
+            let maps =
+                [(role::CALLS, &calls), (role::CRITICAL, &critical), (role::BULK, &bulk), (role::COUNTERS, &counters)];
+            let kept = keep(store, &hooks, &maps.map(|(name, map)| (name, map.as_fd())), &about);
+            kept.inspect_err(|error| {
+                tracing::warn!(%error, "systemd does not keep what is attached to the kernel: nothing is seen while the daemon restarts; allowed: FileDescriptorStoreMax=256 in the unit");
+            })
+            .ok()
+        } else {
+            None
+        };
+        let ring = |name, map, size| Ring::map(map, size).map_err(|e| SensorError::Ring { name, source: e.into() });
+        let mut descriptors = hooks;
+        descriptors.push(calls);
+        Ok(Self {
+            critical: ring("CRITICAL", critical, about.critical_ring_bytes)?,
+            bulk: ring("BULK", bulk, about.bulk_ring_bytes)?,
+            counters: Counters::map(&counters, about.cpus).map_err(|source| SensorError::Counters { source })?,
+            handover,
+            _descriptors: descriptors,
+            about,
+        })
+    }
+
+    /// Nothing of it is needed any more.
+    pub(super) fn retire(self, store: &Store) {
+        forget(store, &format!("{:x}", self.about.epoch));
+    }
+
+    /// What is attached.
+    pub(super) fn coverage(&self) -> Coverage {
+        let as_map = |list: &[(String, String)]| list.iter().cloned().collect();
+        programs::coverage(&as_map(&self.about.attached), &as_map(&self.about.reasons))
+    }
+}
+
+/// Has the store keep nothing of a generation.
+fn forget(store: &Store, generation: &str) {
+    for role in role::ALL {
+        if let Err(error) = store.forget(&name(generation, role)) {
+            tracing::warn!(%error, generation, role, "systemd keeps what nobody will use");
+        }
+    }
+}
+
+/// Has the store keep all of it, the description last.
+fn keep(
+    store: &Store,
+    hooks: &[BorrowedFd<'_>],
+    maps: &[(&str, BorrowedFd<'_>)],
+    about: &About,
+) -> io::Result<Handover> {
+    let name = |role| name(&format!("{:x}", about.epoch), role);
+    let handover = Handover::new()?;
+    handover.alive(Clock::measure().boot());
+    store.keep(&name(role::HOOK), hooks)?;
+    for (role, map) in maps {
+        store.keep(&name(role), &[*map])?;
+    }
+    store.keep(&name(role::HANDOVER), &[handover.fd()])?;
+    store.keep(&name(role::ABOUT), &[about.write()?.as_fd()])?;
+    store.barrier()?;
+    Ok(handover)
+}
+
+impl About {
+    fn write(&self) -> io::Result<File> {
+        let mut file = File::from(memfd_create("kmodtrail about", MFdFlags::MFD_CLOEXEC)?);
+        serde_json::to_writer(&mut file, self)?;
+        file.flush()?;
+        Ok(file)
+    }
+
+    /// # Errors
+    /// Where it is that of a version whose records nobody knows here.
+    fn read(mut file: File) -> Result<Self, Refused> {
+        /// No description is longer.
+        const LONGEST: u64 = 1 << 20;
+        let mut text = Vec::new();
+        file.rewind()?;
+        file.take(LONGEST).read_to_end(&mut text)?;
+        let about: Self = serde_json::from_slice(&text).map_err(|_| Refused::Unknown)?;
+        let known = about.abi == ABI && about.identity_bytes == size_of::<Identity>();
+        if known { Ok(about) } else { Err(Refused::Unknown) }
+    }
+}
