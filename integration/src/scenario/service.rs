@@ -4,7 +4,7 @@ mod reloads;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{GuestKind, Kernels, Scenario, Trial};
 use crate::{
@@ -71,6 +71,7 @@ fn service(trial: &Trial<'_>) -> Result<()> {
             pid=$(systemctl show -p MainPID --value kmodtrail)
             cat /proc/$pid/status > /out/status
             stat -c '%U %a' $events > /out/mode
+            systemd-analyze security kmodtrail | tail -1 > /out/exposure
             mv $events $events.1
             systemctl reload kmodtrail
             act pairs 1 /fixtures/hello.ko hello
@@ -88,6 +89,7 @@ fn service(trial: &Trial<'_>) -> Result<()> {
     outcome.expect_success()?;
 
     sandboxed(&outcome.text("status")?)?;
+    exposed_at_most(1.0, &outcome.text("exposure")?)?;
     ensure!(outcome.text("mode")?.trim() == "kmodtrail 640", "the file is {}", outcome.text("mode")?);
     ensure!(outcome.text("status-text")?.contains("event"), "STATUS= says {}", outcome.text("status-text")?);
 
@@ -113,13 +115,23 @@ fn service(trial: &Trial<'_>) -> Result<()> {
 fn sandboxed(status: &str) -> Result<()> {
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
     ensure!(!line("Uid:").contains("\t0\t"), "it runs as root: {}", line("Uid:"));
-    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF: include/uapi/linux/capability.h
-    let allowed = 1_u64 << 2 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39;
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE: include/uapi/linux/capability.h
+    let allowed = 1_u64 << 2 | 1 << 19;
     for name in ["CapEff:", "CapBnd:"] {
         let mask = u64::from_str_radix(line(name).trim_start_matches(name).trim(), 16)?;
         ensure!(mask & !allowed == 0, "more capabilities than it needs: {}", line(name));
     }
     ensure!(line("NoNewPrivs:").ends_with('1') && line("Seccomp:").ends_with('2'), "no sandbox:\n{status}");
+    Ok(())
+}
+
+/// The last line of `systemd-analyze security`.
+fn exposed_at_most(most: f64, line: &str) -> Result<()> {
+    let level = line
+        .split_whitespace()
+        .find_map(|word| word.parse::<f64>().ok())
+        .with_context(|| format!("no level in {line:?}"))?;
+    ensure!(level <= most, "its exposure is {level}, allowed: {most}\n{line}");
     Ok(())
 }
 
