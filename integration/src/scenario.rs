@@ -34,6 +34,7 @@ mod refuses_clearly;
 mod reloads;
 mod requesters;
 mod requests;
+mod restarts;
 mod scripted_server;
 mod service;
 mod settings;
@@ -136,6 +137,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         missed_returns::SCENARIOS,
         refuses_clearly::SCENARIOS,
         service::SCENARIOS,
+        restarts::SCENARIOS,
         places::SCENARIOS,
         everything::SCENARIOS,
     ];

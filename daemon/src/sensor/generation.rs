@@ -355,3 +355,104 @@ impl About {
         if known { Ok(about) } else { Err(Refused::Unknown) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::ftruncate;
+
+    use super::*;
+
+    const RING: u32 = 4096;
+
+    fn about(epoch: u64, made_of: &str) -> About {
+        About {
+            abi: ABI,
+            identity_bytes: size_of::<Identity>(),
+            made_of: made_of.to_owned(),
+            epoch,
+            since: 0,
+            cpus: 1,
+            critical_ring_bytes: RING,
+            bulk_ring_bytes: RING,
+            hooks: 2,
+            attached: vec![("finit_module".to_owned(), "__x64_sys_finit_module".to_owned())],
+            reasons: Vec::new(),
+            checks_signatures: true,
+        }
+    }
+
+    fn memory(bytes: i64) -> OwnedFd {
+        let memory = memfd_create("part", MFdFlags::empty()).expect("it can be made");
+        ftruncate(&memory, bytes).expect("it can grow");
+        memory
+    }
+
+    /// What systemd would give back of it.
+    fn parts(about: &About) -> Vec<(String, OwnedFd)> {
+        let part = |role, descriptor| (name(&format!("{:x}", about.epoch), role), descriptor);
+        let handover = Handover::new().expect("it can be made");
+        let map = || memory(1 << 20);
+        vec![
+            part(role::HOOK, memory(0)),
+            part(role::HOOK, memory(0)),
+            part(role::CALLS, memory(0)),
+            part(role::CRITICAL, map()),
+            part(role::BULK, map()),
+            part(role::COUNTERS, map()),
+            part(role::HANDOVER, handover.fd().try_clone_to_owned().expect("one more descriptor")),
+            part(role::ABOUT, about.write().expect("it can be written").into()),
+        ]
+    }
+
+    fn find(parts: Vec<(String, OwnedFd)>) -> (Option<u64>, Vec<u64>, Vec<String>) {
+        let found = Generation::find(&mut Store::with(parts), "ours");
+        let epoch = |generation: &Generation| generation.about.epoch;
+        (found.same.as_ref().map(epoch), found.others.iter().map(epoch).collect(), found.refused)
+    }
+
+    #[test]
+    fn the_latest_is_adopted_where_it_is_as_it_should_be_and_the_others_are_read_to_their_end() {
+        assert_eq!(find(Vec::new()), (None, vec![], vec![]));
+        assert_eq!(find(parts(&about(1, "ours"))), (Some(1), vec![], vec![]));
+        assert_eq!(find(parts(&about(1, "theirs"))), (None, vec![1], vec![]));
+        let both = [parts(&about(2, "ours")), parts(&about(1, "theirs"))].into_iter().flatten().collect();
+        assert_eq!(find(both), (Some(2), vec![1], vec![]));
+        // it went back to other settings, and was killed then
+        let both = [parts(&about(1, "ours")), parts(&about(2, "theirs"))].into_iter().flatten().collect();
+        assert_eq!(find(both), (None, vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn what_is_not_whole_or_unknown_is_refused_and_the_rest_is_adopted() {
+        for missing in 0..parts(&about(2, "ours")).len() {
+            let mut half = parts(&about(2, "ours"));
+            let (name, _) = half.remove(missing);
+            half.extend(parts(&about(1, "theirs")));
+            let (same, others, refused) = find(half);
+            assert_eq!((same, others), (None, vec![1]), "without {name}");
+            assert_eq!(refused, ["generation 2: a part of it is missing"], "without {name}");
+        }
+        let refused = |about: &About, change: fn(&mut Vec<(String, OwnedFd)>)| {
+            let mut parts = parts(about);
+            change(&mut parts);
+            let (same, others, refused) = find(parts);
+            assert_eq!((same, others), (None, vec![]));
+            refused.concat()
+        };
+        let unknown = "records this one does not know";
+        assert!(refused(&About { abi: ABI + 1, ..about(1, "ours") }, |_| {}).contains(unknown));
+        assert!(refused(&About { identity_bytes: 8, ..about(1, "ours") }, |_| {}).contains(unknown));
+        let no_description = |parts: &mut Vec<(String, OwnedFd)>| parts[7].1 = memory(100);
+        assert!(refused(&about(1, "ours"), no_description).contains(unknown));
+        let no_handover = |parts: &mut Vec<(String, OwnedFd)>| parts[6].1 = memory(100);
+        assert!(refused(&about(1, "ours"), no_handover).starts_with("generation 1: "));
+        assert_eq!(find(vec![("kmodtrail-what".to_owned(), memory(0))]).2.len(), 1, "a name of another version");
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let about = about(7, "ours");
+        let file = about.write().expect("it can be written");
+        assert_eq!(About::read(file).expect("it is one of ours"), about);
+    }
+}

@@ -12,7 +12,7 @@ use nix::{
 };
 use sd_notify::NotifyState;
 
-/// What another part of systemd's store is kept apart by.
+/// Without it systemd drops what hangs up, as a perf event without a buffer always has.
 const FDPOLL: NotifyState<'_> = NotifyState::Custom("FDPOLL=0");
 /// So long systemd may take to answer.
 const BARRIER: Duration = Duration::from_secs(5);
@@ -35,6 +35,12 @@ impl Store {
             (name, unsafe { OwnedFd::from_raw_fd(descriptor) })
         });
         Self { found: found.collect(), present: std::env::var_os("NOTIFY_SOCKET").is_some() }
+    }
+
+    /// One that has given back these, and keeps nothing.
+    #[cfg(test)]
+    pub(crate) const fn with(found: Vec<(String, OwnedFd)>) -> Self {
+        Self { found, present: false }
     }
 
     /// What is given to it will be kept.
