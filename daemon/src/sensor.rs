@@ -138,8 +138,8 @@ impl Sensor {
         let generation = match same {
             Some(generation) => generation,
             None => {
-                // what it says is not there any more
-                Marker::find().remove();
+                // where this process may not attach, the next `kmodtrail attach` does
+                Marker::find().spoil(!others.is_empty());
                 generation::attach(settings, made_of, !others.is_empty(), &store)?
             }
         };

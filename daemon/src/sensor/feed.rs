@@ -84,9 +84,7 @@ impl Feed {
             self.stream.without_bulk(until);
         }
         self.stream.drain(until, border, clock, events);
-        if !self.had.is_empty() {
-            let _ = events.extract_if(first.., |event| self.had.remove(&event.key())).count();
-        }
+        self.leave_out_told(events, first);
     }
 
     /// What a full ring cost.
@@ -101,6 +99,11 @@ impl Feed {
             let origin = Origin { boot_id: Arc::clone(boot_id), epoch, cpu, sequence };
             events.push(Event::of_daemon(time, origin, What::Lost(Lost { event, record, count })));
         });
+        self.leave_out_told(events, first);
+    }
+
+    /// An earlier process has told some of the events from `first` on.
+    fn leave_out_told(&mut self, events: &mut Vec<Event>, first: usize) {
         if !self.had.is_empty() {
             let _ = events.extract_if(first.., |event| self.had.remove(&event.key())).count();
         }

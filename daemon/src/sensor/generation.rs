@@ -160,11 +160,13 @@ impl Marker {
         written.map_err(|source| SensorError::Marker { path: path.clone(), source })
     }
 
-    /// Nothing is there.
-    pub(super) fn remove(&self) {
-        if let Some(path) = &self.0 {
-            let _ = fs::remove_file(path);
-        }
+    /// It is not there as it should be, only `others` are, or nothing. What can't be written now is tried again by the next process.
+    pub(super) fn spoil(&self, others: bool) {
+        let _ = match &self.0 {
+            Some(_) if others => self.write("something else").is_ok(),
+            Some(path) => fs::remove_file(path).is_ok(),
+            None => false,
+        };
     }
 }
 
