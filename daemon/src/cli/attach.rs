@@ -2,7 +2,6 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{EXIT_CONFIG, complain};
 use crate::{
     config,
     sensor::{Sensor, Settings},
@@ -13,10 +12,8 @@ use crate::{
 pub(super) fn main(config: &Path) -> ExitCode {
     let (config, _) = match config::load(config) {
         Ok(found) => found,
-        Err(problems) => {
-            complain(&problems);
-            return EXIT_CONFIG.into();
-        }
+        // `kmodtrail run` says what is wrong, and ends with a status after which systemd does not try again
+        Err(_) => return ExitCode::SUCCESS,
     };
     telemetry::start(config.log.level, false);
     match Sensor::attach(&Settings::from(&config), &Store::from_environment()) {
