@@ -100,7 +100,7 @@ journalctl -u kmodtrail -o cat --no-pager > /out/journal
 fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     let outcome = story::installed(trial.systemd())?
         .file("/etc/systemd/system/kmodtrail.service.d/soon.conf", "[Service]\nRestartSec=100ms\n")
-        .limit(Duration::from_secs(120 + 30 * rounds as u64))
+        .limit(Duration::from_secs(120 + 60 * rounds as u64))
         .script(&story::script(&SCRIPT.replace("ROUNDS", &rounds.to_string())))
         .run()?;
     outcome.expect_success()?;
