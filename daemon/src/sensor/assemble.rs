@@ -25,6 +25,8 @@ use crate::event::{Event, KernelTaints, Origin, Outcome, Request, Taints, Text, 
 
 /// How long an attempt may stay open before it is looked at, nanoseconds.
 const PATIENCE: u64 = 2_000_000_000;
+/// For so long a thread that runs, or waits for the kernel, may be on its way to the end of a request, nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
 
 #[derive(Debug)]
 struct OpenRequest {
@@ -452,24 +454,33 @@ impl Assembler {
         let mut unheard = Vec::new();
         for (&tid, thread) in &mut threads {
             let events = if thread.theirs { &mut unheard } else { &mut *events };
-            if thread.request.as_ref().is_some_and(|r| due(r.frame.boot)) {
-                end_request(thread, Verdict::Unknown, clock, events);
-            }
             if let Some(load) = thread.load.as_mut().filter(|l| due(l.began())) {
                 load.tell_evidence(None, &self.context, clock, events);
             }
-            let waiting = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
-            if waiting.into_iter().flatten().any(due)
-                && !super::threads::is_in_call(thread.tgid, tid)
-                && std::mem::replace(&mut thread.left, true)
-            {
+            let calls = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
+            let request = thread.request.as_ref().map(|request| request.frame.boot);
+            // its requester waits as long as the helper runs, in whatever call it made
+            let alone = |helper: &&OpenHelper| !helper.task().is_some_and(super::threads::exists);
+            let helper = thread.helper.as_ref().filter(alone).map(OpenHelper::began);
+            let left_call = calls.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid);
+            let left_request = [request, helper].into_iter().flatten().any(|began| {
+                due(began) && (clock.boot() - began > LONGEST || !super::threads::may_wait(thread.tgid, tid))
+            });
+            // what it did last may still be in the rings
+            if !std::mem::replace(&mut thread.left, left_call || left_request) {
+                continue;
+            }
+            if left_call {
                 self.end_load(thread, None, clock, events);
                 self.end_unload(thread, None, clock, events);
             }
-            // its requester waits as long as the helper runs, in whatever call it made
-            let ended = |h: &OpenHelper| due(h.began()) && !h.task().is_some_and(super::threads::exists);
-            if thread.helper.as_ref().is_some_and(ended) {
-                self.end_helper(thread, None, clock, events);
+            if left_request {
+                if request.is_some_and(due) {
+                    end_request(thread, Verdict::Unknown, clock, events);
+                }
+                if helper.is_some_and(due) {
+                    self.end_helper(thread, None, clock, events);
+                }
             }
         }
         threads.retain(|_, thread| !thread.is_idle());

@@ -1,4 +1,4 @@
-//! Is a thread still inside a system call, is a process still there?
+//! Is a thread still inside a system call, does it still wait, is a process still there?
 
 use std::fs;
 
@@ -11,6 +11,16 @@ pub(super) fn is_in_call(tgid: u32, tid: u32) -> bool {
             Some(number) => MODULE_CALLS.contains(&number) || number == -1,
             None => true,
         },
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Whether the thread may still wait for a helper, or be on its way to that or back: it runs, would if it had a processor, or waits for
+/// something that no signal ends (call_usermodehelper_exec, kernel/umh.c).
+pub(super) fn may_wait(tgid: u32, tid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{tgid}/task/{tid}/stat")) {
+        // behind the name, which may have any character: proc(5)
+        Ok(line) => line.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['R', 'D'])),
         Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
     }
 }
@@ -31,8 +41,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_is_gone_is_in_no_call() {
-        assert!(!is_in_call(0x7fff_fff0, 0x7fff_fff0));
+    fn a_thread_that_is_gone_is_in_no_call_and_does_not_wait() {
+        assert!(!is_in_call(0x7fff_fff0, 0x7fff_fff0) && !may_wait(0x7fff_fff0, 0x7fff_fff0));
+    }
+
+    #[test]
+    fn a_thread_that_runs_may_wait_for_a_helper() {
+        // SAFETY: a call without arguments.
+        assert!(may_wait(std::process::id(), unsafe { nix::libc::gettid() }.cast_unsigned()));
     }
 
     #[test]
@@ -45,7 +61,7 @@ mod tests {
             let _ = wait.recv();
         });
         let tid = hear.recv().expect("the thread tells");
-        while is_in_call(std::process::id(), tid) {
+        while is_in_call(std::process::id(), tid) || may_wait(std::process::id(), tid) {
             std::thread::yield_now(); // "running", until it sleeps in futex
         }
         drop(send);
