@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod detach;
 mod doctor;
 mod replay;
 mod route;
@@ -45,12 +46,15 @@ struct Cli {
 enum Command {
     /// Watch the kernel and deliver records, until SIGTERM or SIGINT.
     ///
-    /// SIGHUP reads the configuration again and opens files again after they were rotated away; SIGUSR1 logs a line with figures.
+    /// SIGHUP reads the configuration again and opens files again after they were rotated away; SIGUSR1 logs a line with figures,
+    /// SIGUSR2 is `kmodtrail detach`.
     Run(Run),
     /// Attach to the kernel, and leave that to systemd for `kmodtrail run`, which needs no root then: the unit's ExecStartPre=+.
     ///
     /// Does nothing where it is there already as the configuration wants it.
     Attach(Place),
+    /// Stop the running daemon, and take out of the kernel what it or systemd would keep attached. Nobody watches from then on.
+    Detach(Place),
     /// Check the configuration, and tell everything that is wrong with it.
     Check(Check),
     /// Check whether this kernel can be watched: attach every hook for a moment, and tell what each gives.
@@ -170,6 +174,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => run(arguments),
         Command::Attach(place) => attach::main(&place.config),
+        Command::Detach(place) => detach::main(&place.config),
         Command::Check(arguments) => check::main(&arguments),
         Command::Doctor(arguments) => doctor::main(arguments.json),
         Command::Route(arguments) => route::main(&arguments),

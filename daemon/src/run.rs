@@ -2,6 +2,7 @@
 //!
 //! Nothing is read while the spool can't take what was read before: the kernel's rings fill then, and count what does not fit.
 
+mod gap;
 mod memory;
 mod pipeline;
 mod print;
@@ -9,6 +10,7 @@ mod serve;
 mod sinks;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::{os::fd::BorrowedFd, path::PathBuf};
 
@@ -74,7 +76,7 @@ pub trait Watch {
     /// See [`Sensor::resume`].
     fn resume(&mut self, ends: &[u64; LANES]) -> Probes {
         let _ = ends;
-        Probes::Attached { refused: None }
+        Probes::Attached { refused: None, unwatched_for: None }
     }
     /// See [`Sensor::prepare`].
     fn prepare(&mut self, events: &[Event], positions: &[Position]) {
@@ -97,7 +99,17 @@ pub trait Watch {
     /// See [`Sensor::alive`].
     fn alive(&mut self) {}
     /// See [`Sensor::finish`].
-    fn finish(&mut self, events: &mut Vec<Event>);
+    fn finish(&mut self, last: bool, events: &mut Vec<Event>);
+    /// See [`Sensor::detach`].
+    fn detach(&mut self) {}
+    /// See [`Sensor::open_attempts`].
+    fn open(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    /// See [`Sensor::end_attempts`].
+    fn end(&mut self, open: &[u8], events: &mut Vec<Event>) {
+        let _ = (open, events);
+    }
     /// See [`Sensor::totals`].
     fn totals(&self) -> Totals;
     /// What it sees happens to this kernel's modules, now.
@@ -150,8 +162,17 @@ impl Watch for Sensor {
     fn alive(&mut self) {
         self.alive();
     }
-    fn finish(&mut self, events: &mut Vec<Event>) {
-        self.finish(events);
+    fn finish(&mut self, last: bool, events: &mut Vec<Event>) {
+        self.finish(last, events);
+    }
+    fn detach(&mut self) {
+        self.detach();
+    }
+    fn open(&self) -> Vec<u8> {
+        self.open_attempts()
+    }
+    fn end(&mut self, open: &[u8], events: &mut Vec<Event>) {
+        self.end_attempts(open, events);
     }
     fn totals(&self) -> Totals {
         self.totals()
@@ -179,7 +200,7 @@ impl Watch for Player {
         bulk && self.read(events)
     }
     fn commit(&mut self) {}
-    fn finish(&mut self, events: &mut Vec<Event>) {
+    fn finish(&mut self, _last: bool, events: &mut Vec<Event>) {
         self.finish(events);
     }
     fn totals(&self) -> Totals {

@@ -24,6 +24,7 @@ mod identity;
 mod lately;
 mod layout;
 mod load;
+mod marker;
 mod perf;
 mod play;
 mod policy;
@@ -44,22 +45,25 @@ use std::{
 };
 
 pub use error::SensorError;
-use kmodtrail_abi::Kind;
 pub use play::{Play, PlayError, Player};
 
 use self::{
     capture::{Capture, Source},
     clock::Clock,
+    counters::lost_as,
     cutover::{Border, Cutover},
     feed::Feed,
-    frame::Context,
-    generation::{Found, Generation, Marker},
+    frame::{Context, Shared},
+    generation::{Found, Generation},
+    handover::Open,
     layout::Layout,
+    marker::Marker,
     policy::{Policy, Tainted},
     setting::WatchedSettings,
+    stream::Stream,
 };
 use crate::{
-    event::{Adopted, Coverage, Event, HookState, Lost, Origin, Probes, Taints, Text, Timestamps, What},
+    event::{Adopted, Coverage, Event, Lost, Origin, Probes, Taints, Text, Timestamps, What},
     spool::{LANES, Position},
     systemd::Store,
 };
@@ -151,11 +155,11 @@ impl Sensor {
             settings: Arc::new(watched),
         };
         let context = shared.context(&generation);
-        let mut until = generation.about.since;
+        let mut until = generation.about.tells_from(others.is_empty());
         let feed = Feed::new(generation, context.clone(), Cutover { since: until, until: u64::MAX }, clock);
         let mut outgoing = Vec::new();
-        for generation in others.into_iter().rev() {
-            let since = generation.about.since;
+        for (number, generation) in others.into_iter().enumerate().rev() {
+            let since = generation.about.tells_from(number == 0);
             let context = shared.context(&generation);
             outgoing.push(Feed::new(generation, context, Cutover { since, until }, clock));
             until = since;
@@ -216,7 +220,7 @@ impl Sensor {
         match (current, before) {
             (Some(left), _) => Probes::Adopted(left),
             (None, Some(left)) => Probes::Replaced(left),
-            (None, None) => Probes::Attached { refused: self.refused.first().cloned() },
+            (None, None) => Probes::Attached { refused: self.refused.first().cloned(), unwatched_for: None },
         }
     }
 
@@ -387,7 +391,7 @@ impl Sensor {
                 epoch = format!("{:x}", feed.generation.about.epoch),
                 "an earlier generation of probes has told everything and is taken out of the kernel"
             );
-            feed.generation.retire(&self.store);
+            feed.generation.forget(&self.store);
         }
     }
 
@@ -403,8 +407,8 @@ impl Sensor {
         self.feeds().for_each(|feed| feed.alive(clock));
     }
 
-    /// Stops watching; appends what was still open, unless the next process will see its end.
-    pub fn finish(&mut self, events: &mut Vec<Event>) {
+    /// Stops watching; appends what was still open, unless the next process will see its end. `last`: there is none that goes on.
+    pub fn finish(&mut self, last: bool, events: &mut Vec<Event>) {
         // the kernel's taints are looked at for the last time, whenever that was done
         self.tainted_seen = 0;
         // what comes while the last of it is read is not waited for without end
@@ -413,11 +417,37 @@ impl Sensor {
                 break;
             }
         }
-        if self.feed.generation.handover.is_none() {
-            self.feed.stream.end_all(self.clock, events);
+        let clock = self.clock;
+        for feed in self.feeds().filter(|feed| last || feed.generation.handover.is_none()) {
+            feed.stream.end_all(clock, events);
         }
         if let Err(error) = self.feed.stream.finish_capture() {
             tracing::error!(%error, "the recording of the kernel's records could not be written to its end");
+        }
+    }
+
+    /// What threads are in the middle of, for [`Self::end_attempts`] of a process that does not go on where this one was.
+    #[must_use]
+    pub fn open_attempts(&self) -> Vec<u8> {
+        let feeds = std::iter::once(&self.feed).chain(&self.outgoing);
+        let open: Vec<_> = feeds.flat_map(|feed| feed.stream.open()).collect();
+        // can't fail: it is bytes and numbers
+        postcard::to_allocvec(&open).unwrap_or_default()
+    }
+
+    /// Tells what threads were in the middle of when nobody watched any more: their ends were not seen.
+    pub fn end_attempts(&self, open: &[u8], events: &mut Vec<Event>) {
+        let open: Vec<Open> = postcard::from_bytes(open).unwrap_or_default();
+        let mut stream = Stream::new(self.context.clone(), self.clock);
+        stream.resume(self.context.taints, &open, &[], self.clock);
+        stream.end_all(self.clock, events);
+    }
+
+    /// Takes everything out of the kernel when this process ends: nobody keeps it.
+    pub fn detach(&mut self) {
+        Marker::find().spoil(false);
+        for feed in std::iter::once(&self.feed).chain(&self.outgoing) {
+            feed.generation.forget(&self.store);
         }
     }
 
@@ -425,69 +455,6 @@ impl Sensor {
     #[must_use]
     pub fn totals(&self) -> Totals {
         Totals { kernel_records: self.feed.generation.counters.made(), lost: self.feed.generation.counters.lost() }
-    }
-}
-
-/// What all generations' contexts have in common.
-struct Shared {
-    boot_id: Arc<str>,
-    taints: Option<Taints>,
-    policy: Arc<Policy>,
-    settings: Arc<WatchedSettings>,
-}
-
-impl Shared {
-    fn context(&self, generation: &Generation) -> Context {
-        let coverage = generation.coverage();
-        let attached = |name| {
-            let hook = coverage.hooks.iter().find(|h| h.name == name);
-            hook.is_some_and(|h| matches!(h.state, HookState::Attached { .. }))
-        };
-        Context {
-            boot_id: Arc::clone(&self.boot_id),
-            sees_verification: attached("verify_signature"),
-            sees_parameters: attached("parse_args"),
-            sees_signature_check: attached("signature_check"),
-            checks_signatures: generation.about.checks_signatures,
-            // what came since the hook is there will come again, as a record
-            taints: self.taints.filter(|_| attached("add_taint")),
-            policy: Some(Arc::clone(&self.policy)),
-            settings: Arc::clone(&self.settings),
-        }
-    }
-}
-
-/// The event that a lost record would have become part of, and the record's own name.
-fn lost_as(kind: Kind) -> (&'static str, &'static str) {
-    const LOAD: &str = "linux.kernel_module.load";
-    const UNLOAD: &str = "linux.kernel_module.unload";
-    const REQUEST: &str = "linux.kernel_module.request";
-    const HELPER: &str = "linux.kernel_module.helper";
-    const READ: &str = "linux.kernel_module.read";
-    const VERIFY: &str = "linux.kernel_module.verify";
-    match kind {
-        Kind::FinitModule => (LOAD, "finit_module"),
-        Kind::InitModule => (LOAD, "init_module"),
-        Kind::DeleteModule => (UNLOAD, "delete_module"),
-        Kind::SyscallReturn => (LOAD, "system call return"),
-        Kind::ModuleRequest => (REQUEST, "module request"),
-        Kind::ModuleRequestRefused => (REQUEST, "module request refused"),
-        Kind::HelperExec => (HELPER, "helper"),
-        Kind::HelperTask => (HELPER, "helper task"),
-        Kind::HelperReturn => (HELPER, "helper return"),
-        Kind::ReadFile => (READ, "read file"),
-        Kind::PostReadFile => (READ, "post read file"),
-        Kind::LoadData => (READ, "load data"),
-        Kind::LoadModule => (LOAD, "load_module"),
-        Kind::LoadModuleReturn => (LOAD, "load_module return"),
-        Kind::VerifySignature => (VERIFY, "mod_verify_sig"),
-        Kind::SignatureCheckRefused => (VERIFY, "module_sig_check refused"),
-        Kind::ParseArgs => (LOAD, "parse_args"),
-        Kind::InitModuleFunction => (LOAD, "do_init_module"),
-        Kind::ModuleLive => (LOAD, "module live"),
-        Kind::FreeModule => (UNLOAD, "free_module"),
-        Kind::AddTaint => ("linux.kernel_module.taint", "add_taint"),
-        Kind::SettingWrite => ("linux.kernel_module.setting", "write of a setting"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
-pub use self::socket::{Question, Socket, SocketError, ask};
+pub use self::socket::{Question, Socket, SocketError, ask, daemon};
 use crate::{
     sensor::Totals,
     sink::State,

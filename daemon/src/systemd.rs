@@ -2,7 +2,12 @@
 
 mod store;
 
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
@@ -11,6 +16,14 @@ pub use self::store::Store;
 
 /// The status is sent at most so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The first folder that systemd has made for the unit by such a line: RUNTIME_DIRECTORY, STATE_DIRECTORY of systemd.exec(5).
+#[must_use]
+pub fn folder(variable: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os(variable)?;
+    let first = folders.as_bytes().split(|&byte| byte == b':').next().filter(|folder| !folder.is_empty())?;
+    Some(Path::new(OsStr::from_bytes(first)).to_owned())
+}
 
 /// The connection to the service manager, where there is one.
 #[derive(Debug)]

@@ -35,10 +35,12 @@ mod reloads;
 mod requesters;
 mod requests;
 mod restarts;
+mod sandbox;
 mod scripted_server;
 mod service;
 mod settings;
 mod signatures;
+mod stops;
 mod told;
 mod unloads;
 mod watched;
@@ -138,6 +140,8 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         refuses_clearly::SCENARIOS,
         service::SCENARIOS,
         restarts::SCENARIOS,
+        stops::SCENARIOS,
+        sandbox::SCENARIOS,
         places::SCENARIOS,
         everything::SCENARIOS,
     ];

@@ -155,7 +155,10 @@ fn what(event: &Event, put: &mut Put<'_>) {
             put.set(otel::OS_VERSION, &s.kernel);
             put.set(names::STARTED_PROBES, s.probes.name());
             match &s.probes {
-                Probes::Attached { refused } => put.maybe(names::STARTED_REFUSED, refused.as_deref()),
+                Probes::Attached { refused, unwatched_for } => {
+                    put.maybe(names::STARTED_REFUSED, refused.as_deref());
+                    put.maybe(names::STARTED_UNWATCHED_FOR, *unwatched_for);
+                }
                 Probes::Adopted(left) | Probes::Replaced(left) => {
                     put.set(names::STARTED_UNREAD_FOR, left.unread_for);
                     put.set(names::STARTED_WAITING, left.waiting);

@@ -157,6 +157,7 @@ names! {
     HEARTBEAT_LOST = "kmodtrail.heartbeat.lost": Int;
     STARTED_PROBES = "kmodtrail.started.probes": Word(&["attached", "adopted", "replaced"]);
     STARTED_REFUSED = "kmodtrail.started.refused": Text;
+    STARTED_UNWATCHED_FOR = "kmodtrail.started.unwatched_for_ns": Int;
     STARTED_UNREAD_FOR = "kmodtrail.started.unread_for_ns": Int;
     STARTED_WAITING = "kmodtrail.started.waiting": Int;
     STOPPED_REASON = "kmodtrail.stopped.reason": Text;

@@ -22,6 +22,8 @@ pub enum Probes {
     Attached {
         /// Why those that were attached were of no use.
         refused: Option<String>,
+        /// For how long nobody watched, nanoseconds, where the process before has told its end.
+        unwatched_for: Option<u64>,
     },
     /// An earlier process has read what they say, and they have watched ever since.
     Adopted(Adopted),

@@ -410,7 +410,10 @@ pub(crate) fn all() -> Vec<Event> {
             kernel_records: 7,
             lost: 3,
         })),
-        started(Probes::Attached { refused: Some("generation 17: a part of it is missing".to_owned()) }),
+        started(Probes::Attached {
+            refused: Some("generation 17: a part of it is missing".to_owned()),
+            unwatched_for: Some(7_500_000_000),
+        }),
         started(Probes::Adopted(Adopted { unread_for: 2_100_000_000, waiting: 12 })),
         started(Probes::Replaced(Adopted { unread_for: 2_100_000_000, waiting: 12 })),
         bare(What::Coverage(coverage)),

@@ -79,7 +79,10 @@ pub(super) fn of(event: &Event) -> String {
             format!("kmodtrail watches: {} modules, {} events, {} kernel records lost", h.modules, h.events, h.lost)
         }
         What::Started(Started { version, kernel, probes }) => match probes {
-            Probes::Attached { .. } => format!("kmodtrail {version} watches the kernel {kernel}"),
+            Probes::Attached { unwatched_for: None, .. } => format!("kmodtrail {version} watches the kernel {kernel}"),
+            Probes::Attached { unwatched_for: Some(gap), .. } => {
+                format!("kmodtrail {version} watches the kernel {kernel} again: nobody did for {} ms", gap / 1_000_000)
+            }
             Probes::Adopted(left) | Probes::Replaced(left) => format!(
                 "kmodtrail {version} goes on watching the kernel {kernel}: {} records have waited, nobody was there for {} ms",
                 left.waiting,

@@ -114,26 +114,26 @@ impl Pipeline {
         }
     }
 
-    /// Enriches the events, and gives each the position that it will have in the spool: [`Self::commit`] puts them there.
-    pub fn push(&mut self, events: &mut [Event]) -> &[Position] {
+    /// Enriches the events, and gives each the position that it will have in the spool: [`Self::commit`] puts them there. What is too long for
+    /// the spool is left out.
+    pub fn push(&mut self, events: &mut Vec<Event>) -> &[Position] {
         self.enrich.enrich(events);
         self.positions.clear();
-        for event in &*events {
+        events.retain(|event| {
             self.events += 1;
             self.record.clear();
             self.writer.write(event, &mut self.record);
-            match self.queue.push(lane(event), &self.record) {
-                Ok(position) => self.positions.push(position),
-                // can't happen: what the kernel sends is smaller by far
-                Err(error) => {
-                    let event = event.what.name();
-                    tracing::error!(%error, event, "a record is too long for the spool and is lost: a bug in kmodtrail, please report it");
-                }
-            }
             if let Some(print) = &mut self.print {
                 print.push(event);
             }
-        }
+            let position = self.queue.push(lane(event), &self.record).inspect_err(|error| {
+                // can't happen: what the kernel sends is smaller by far
+                let event = event.what.name();
+                tracing::error!(%error, event, "a record is too long for the spool and is lost: a bug in kmodtrail, please report it");
+            });
+            self.positions.extend(position.as_ref().ok().copied());
+            position.is_ok()
+        });
         if let Some(print) = &mut self.print
             && !print.flush()
         {

@@ -1,30 +1,25 @@
 //! Waits for what may happen, and lets it happen.
 
 use std::{
-    convert::Infallible,
-    future::{pending, poll_fn},
     io,
-    os::fd::OwnedFd,
-    pin::pin,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::Receiver,
-    time::{self, Interval, MissedTickBehavior, interval},
-};
+use tokio::time::{self, MissedTickBehavior, interval};
 
-use super::{Pipeline, Reload, RunError, Watch, memory};
+use super::{
+    Pipeline, Reload, RunError, Watch,
+    gap::Gap,
+    memory,
+    wake::{Reloading, Signals, Wake, rings, wake},
+};
 use crate::{
     config::Config,
     event::{Event, Probes, Started, Stopped, What},
     loaded::{Finding, Loaded},
     sensor::Totals,
     settings::{Change, Settings},
-    status::{Question, Socket, Status},
+    status::{Socket, Status},
     systemd::Notify,
     telemetry::Export,
 };
@@ -39,50 +34,6 @@ const RELOAD: Duration = Duration::from_secs(5);
 /// Memory for events that is kept; a burst may need more for a moment.
 const KEPT_EVENTS: usize = 256;
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    status: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            status: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
-/// Why the loop woke up.
-enum Wake {
-    Stop(&'static str),
-    Reload,
-    /// All sinks have done what a reload has told them, or the time for it is over.
-    Reloaded(bool),
-    Status,
-    Asked(Question),
-    Tick,
-    Readable,
-}
-
-/// A reload that has not ended.
-struct Reloading {
-    /// Is closed when the last of them has done what it was told.
-    sinks: Receiver<Infallible>,
-    until: time::Instant,
-}
-
-impl Reloading {
-    /// Waits for the end; whether all sinks have come to it.
-    async fn over(&mut self) -> bool {
-        time::timeout_at(self.until, self.sinks.recv()).await.is_ok()
-    }
-}
-
 struct Daemon<W> {
     watch: W,
     pipeline: Pipeline,
@@ -92,6 +43,7 @@ struct Daemon<W> {
     /// `None` where what happens happens to another kernel.
     loaded: Option<Loaded>,
     settings: Option<Settings>,
+    gap: Option<Gap>,
     reload: Reload,
     reloading: Option<Reloading>,
     events: Vec<Event>,
@@ -120,6 +72,7 @@ pub async fn serve<W: Watch>(mut watch: W, pipeline: Pipeline, reload: Reload) -
     });
     let mut daemon = Daemon {
         settings,
+        gap: watch.is_live().then(Gap::find),
         notify: Notify::from_environment(),
         socket: listen(pipeline.config()),
         telemetry: export(&pipeline),
@@ -151,10 +104,11 @@ pub async fn serve<W: Watch>(mut watch: W, pipeline: Pipeline, reload: Reload) -
             Wake::Reloaded(by_all) => daemon.reloaded(by_all),
             Wake::Status => tracing::info!("{}", daemon.status()),
             Wake::Asked(question) => question.answer(daemon.status_json()),
-            Wake::Stop(reason) => return daemon.stop(reason),
+            Wake::Stop(reason) => return daemon.stop(reason, false),
+            Wake::Detach => return daemon.stop("detached", true),
         }
         if daemon.watch.is_over() {
-            return daemon.stop("the recording is over");
+            return daemon.stop("the recording is over", true);
         }
     }
 }
@@ -172,65 +126,6 @@ fn export(pipeline: &Pipeline) -> Option<Export> {
         tracing::error!("the daemon's metrics and messages can't be delivered: no thread: {error}");
     };
     started.inspect_err(no_thread).ok()
-}
-
-/// Copies of the descriptors: they tell when the sensor's are readable, and live as long as they are waited for.
-fn rings(watch: &impl Watch) -> io::Result<[AsyncFd<OwnedFd>; 2]> {
-    let [critical, bulk] = watch.descriptors().map(|descriptor| {
-        let copy = descriptor.try_clone_to_owned()?;
-        // SAFETY: the copy is owned by the AsyncFd, which deregisters it before it is closed.
-        unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) }.map_err(io::Error::from)
-    });
-    Ok([critical?, bulk?])
-}
-
-async fn wake(
-    signals: &mut Signals,
-    tick: &mut Interval,
-    rings: &[AsyncFd<OwnedFd>; 2],
-    reloading: Option<&mut Reloading>,
-    socket: Option<&Socket>,
-    reading: bool,
-    more: bool,
-) -> io::Result<Wake> {
-    let asked = async {
-        match socket {
-            Some(socket) => socket.asked().await,
-            None => pending().await,
-        }
-    };
-    let reloaded = async {
-        match reloading {
-            Some(reloading) => reloading.over().await,
-            None => pending().await,
-        }
-    };
-    let readable = pin!(poll_fn(|context| poll_rings(rings, context)));
-    Ok(tokio::select! {
-        biased;
-        _ = signals.terminate.recv() => Wake::Stop("SIGTERM"),
-        _ = signals.interrupt.recv() => Wake::Stop("SIGINT"),
-        _ = signals.hangup.recv() => Wake::Reload,
-        by_all = reloaded => Wake::Reloaded(by_all),
-        _ = signals.status.recv() => Wake::Status,
-        _ = tick.tick() => Wake::Tick,
-        question = asked => Wake::Asked(question),
-        // signals and the tick have their turn between two pieces of a flood
-        () = tokio::task::yield_now(), if more => Wake::Readable,
-        result = readable, if reading => { result?; Wake::Readable },
-    })
-}
-
-/// Ready when one of them is readable. Readiness is taken back before anything is read: what comes while we read makes it ready again.
-fn poll_rings(rings: &[AsyncFd<OwnedFd>; 2], context: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut result = Poll::Pending;
-    for ring in rings {
-        if let Poll::Ready(guard) = ring.poll_read_ready(context) {
-            guard?.clear_ready();
-            result = Poll::Ready(Ok(()));
-        }
-    }
-    result
 }
 
 impl<W: Watch> Daemon<W> {
@@ -346,7 +241,13 @@ impl<W: Watch> Daemon<W> {
         self.commit();
     }
 
-    fn started(&mut self, probes: Probes) {
+    fn started(&mut self, mut probes: Probes) {
+        if let Probes::Attached { unwatched_for, .. } = &mut probes
+            && let Some(begin) = self.gap.as_ref().and_then(Gap::begin)
+        {
+            *unwatched_for = self.watch.now().boot.checked_sub(begin.boot);
+            self.watch.end(&begin.open, &mut self.events);
+        }
         let kernel = self.watch.kernel_release();
         self.say(What::Started(Started { version: env!("CARGO_PKG_VERSION"), kernel, probes }));
         let coverage = self.watch.coverage();
@@ -358,6 +259,9 @@ impl<W: Watch> Daemon<W> {
         }
         self.take();
         self.commit();
+        if let Some(gap) = self.gap.as_ref().filter(|_| !self.uncommitted) {
+            gap.is_over();
+        }
     }
 
     /// All or nothing: with a wrong configuration the old one stays.
@@ -426,10 +330,14 @@ impl<W: Watch> Daemon<W> {
         }
     }
 
-    fn stop(mut self, reason: &'static str) -> Result<(), RunError> {
+    /// `detach`: nothing stays in the kernel for the next process.
+    fn stop(mut self, reason: &'static str, detach: bool) -> Result<(), RunError> {
         tracing::info!(reason, "stopping");
         self.notify.stopping();
-        self.watch.finish(&mut self.events);
+        self.watch.finish(detach, &mut self.events);
+        if let Some(gap) = &self.gap {
+            gap.begins(self.watch.now().boot, self.watch.open());
+        }
         if let Some(settings) = &mut self.settings {
             settings.observe(&mut self.events);
         }
@@ -439,6 +347,9 @@ impl<W: Watch> Daemon<W> {
         self.say(What::Stopped(Stopped { reason: reason.to_owned(), events, kernel_records, lost }));
         self.take();
         self.commit();
+        if detach {
+            self.watch.detach();
+        }
         if let Some(telemetry) = self.telemetry.take() {
             telemetry.update(self.status());
             telemetry.stop();

@@ -4,10 +4,13 @@
 //! signature check can ask for a module in the middle of a load). An attempt whose return is never seen, because the kernel had no
 //! kretprobe instance left or a ring was full, is ended by [`Assembler::tick`].
 
+mod thread;
+
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use kmodtrail_abi::{Kind, section};
 
+use self::thread::{Kept, OpenRequest, Thread};
 use super::{
     causes::{Cause, Helpers},
     clock::Clock,
@@ -21,77 +24,7 @@ use super::{
     unload::OpenUnload,
     usermode_helper::{After, OpenHelper},
 };
-use crate::event::{Event, KernelTaints, Origin, Outcome, Request, Taints, Text, Verdict, What};
-
-/// How long an attempt may stay open before it is looked at, nanoseconds.
-const PATIENCE: u64 = 2_000_000_000;
-/// For so long a thread that runs, or waits for the kernel, may be on its way to the end of a request, nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
-
-#[derive(Debug)]
-struct OpenRequest {
-    frame: Frame,
-    alias: Text,
-}
-
-/// The kernel's records of what a thread is in the middle of, as they are kept for a process that comes after this one.
-#[derive(Debug, Default)]
-struct Kept {
-    /// Those of earlier batches, each behind its length.
-    records: Vec<u8>,
-    /// Those of this batch.
-    new: Vec<Range<usize>>,
-}
-
-/// So many bytes of records are kept for a thread: far more than a load has. One that asks for modules without end while it loads one
-/// has its first ones kept.
-const MOST_KEPT: usize = 256 << 10;
-
-impl Kept {
-    /// The batch is over, and its bytes will be gone.
-    fn settle(&mut self, batch: &[u8]) {
-        for record in self.new.drain(..) {
-            if let Some(record) = batch.get(record)
-                && self.records.len() + record.len() <= MOST_KEPT
-            {
-                handover::append(&mut self.records, record);
-            }
-        }
-    }
-}
-
-/// What one thread is in the middle of.
-#[derive(Debug, Default)]
-struct Thread {
-    kept: Kept,
-    /// Another generation tells what it is in the middle of.
-    theirs: bool,
-    tgid: u32,
-    /// It was in none of these calls when it was looked at; what it did last may still be in the rings.
-    left: bool,
-    load: Option<OpenLoad>,
-    unload: Option<OpenUnload>,
-    request: Option<OpenRequest>,
-    helper: Option<OpenHelper>,
-}
-
-impl Thread {
-    fn is_idle(&self) -> bool {
-        self.attempts() == [false; 4]
-    }
-
-    /// Which are open.
-    const fn attempts(&self) -> [bool; 4] {
-        [self.load.is_some(), self.unload.is_some(), self.request.is_some(), self.helper.is_some()]
-    }
-
-    fn close_others(&mut self, [load, unload, request, helper]: [bool; 4]) {
-        self.load.take_if(|_| !load);
-        self.unload.take_if(|_| !unload);
-        self.request.take_if(|_| !request);
-        self.helper.take_if(|_| !helper);
-    }
-}
+use crate::event::{Event, KernelTaints, Origin, Outcome, Request, Taints, Verdict, What};
 
 /// All open attempts.
 #[derive(Debug)]
@@ -449,38 +382,25 @@ impl Assembler {
 
     /// Ends what has waited for long enough, where the thread is no longer in the call.
     pub(super) fn tick(&mut self, clock: Clock, events: &mut Vec<Event>) {
-        let due = |boot: u64| clock.boot().saturating_sub(boot) > PATIENCE;
         let mut threads = std::mem::take(&mut self.threads);
         let mut unheard = Vec::new();
         for (&tid, thread) in &mut threads {
             let events = if thread.theirs { &mut unheard } else { &mut *events };
-            if let Some(load) = thread.load.as_mut().filter(|l| due(l.began())) {
+            if let Some(load) = thread.load.as_mut().filter(|load| thread::is_due(load.began(), clock.boot())) {
                 load.tell_evidence(None, &self.context, clock, events);
             }
-            let calls = [thread.load.as_ref().map(OpenLoad::began), thread.unload.as_ref().map(OpenUnload::began)];
-            let request = thread.request.as_ref().map(|request| request.frame.boot);
-            // its requester waits as long as the helper runs, in whatever call it made
-            let alone = |helper: &&OpenHelper| !helper.task().is_some_and(super::threads::exists);
-            let helper = thread.helper.as_ref().filter(alone).map(OpenHelper::began);
-            let left_call = calls.into_iter().flatten().any(due) && !super::threads::is_in_call(thread.tgid, tid);
-            let left_request = [request, helper].into_iter().flatten().any(|began| {
-                due(began) && (clock.boot() - began > LONGEST || !super::threads::may_wait(thread.tgid, tid))
-            });
-            // what it did last may still be in the rings
-            if !std::mem::replace(&mut thread.left, left_call || left_request) {
-                continue;
-            }
-            if left_call {
+            let [load, unload, request, helper] = thread.left_behind(tid, clock.boot());
+            if load {
                 self.end_load(thread, None, clock, events);
+            }
+            if unload {
                 self.end_unload(thread, None, clock, events);
             }
-            if left_request {
-                if request.is_some_and(due) {
-                    end_request(thread, Verdict::Unknown, clock, events);
-                }
-                if helper.is_some_and(due) {
-                    self.end_helper(thread, None, clock, events);
-                }
+            if request {
+                end_request(thread, Verdict::Unknown, clock, events);
+            }
+            if helper {
+                self.end_helper(thread, None, clock, events);
             }
         }
         threads.retain(|_, thread| !thread.is_idle());

@@ -91,3 +91,37 @@ impl Drop for Counters {
         let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
     }
 }
+
+/// The event that a lost record would have become part of, and the record's own name.
+pub(super) const fn lost_as(kind: Kind) -> (&'static str, &'static str) {
+    const LOAD: &str = "linux.kernel_module.load";
+    const UNLOAD: &str = "linux.kernel_module.unload";
+    const REQUEST: &str = "linux.kernel_module.request";
+    const HELPER: &str = "linux.kernel_module.helper";
+    const READ: &str = "linux.kernel_module.read";
+    const VERIFY: &str = "linux.kernel_module.verify";
+    match kind {
+        Kind::FinitModule => (LOAD, "finit_module"),
+        Kind::InitModule => (LOAD, "init_module"),
+        Kind::DeleteModule => (UNLOAD, "delete_module"),
+        Kind::SyscallReturn => (LOAD, "system call return"),
+        Kind::ModuleRequest => (REQUEST, "module request"),
+        Kind::ModuleRequestRefused => (REQUEST, "module request refused"),
+        Kind::HelperExec => (HELPER, "helper"),
+        Kind::HelperTask => (HELPER, "helper task"),
+        Kind::HelperReturn => (HELPER, "helper return"),
+        Kind::ReadFile => (READ, "read file"),
+        Kind::PostReadFile => (READ, "post read file"),
+        Kind::LoadData => (READ, "load data"),
+        Kind::LoadModule => (LOAD, "load_module"),
+        Kind::LoadModuleReturn => (LOAD, "load_module return"),
+        Kind::VerifySignature => (VERIFY, "mod_verify_sig"),
+        Kind::SignatureCheckRefused => (VERIFY, "module_sig_check refused"),
+        Kind::ParseArgs => (LOAD, "parse_args"),
+        Kind::InitModuleFunction => (LOAD, "do_init_module"),
+        Kind::ModuleLive => (LOAD, "module live"),
+        Kind::FreeModule => (UNLOAD, "free_module"),
+        Kind::AddTaint => ("linux.kernel_module.taint", "add_taint"),
+        Kind::SettingWrite => ("linux.kernel_module.setting", "write of a setting"),
+    }
+}

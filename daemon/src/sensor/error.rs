@@ -37,7 +37,7 @@ pub enum SensorError {
     /// bpf(2) said no.
     #[error(
         "not allowed to {what}. Needed are CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), before Linux 5.11 also \
-         LimitMEMLOCK=infinity: run as root, or by the unit kmodtrail.service, which has all of it"
+         LimitMEMLOCK=infinity: run as root, or by the unit kmodtrail.service, whose ExecStartPre=+kmodtrail attach has all of it"
     )]
     NotPermitted {
         /// To do what.

@@ -5,11 +5,11 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use super::{
     BULK_BYTES, NO_CPU,
     clock::Clock,
+    counters::lost_as,
     cutover::{Border, Cutover},
     frame::Context,
     generation::Generation,
     handover::{State, Told},
-    lost_as,
     ring::Ring,
     stream::Stream,
 };

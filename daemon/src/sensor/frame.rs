@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{causes::Cause, clock::Clock, policy::Policy, setting::WatchedSettings};
-use crate::event::{Event, Origin, Process, SpanId, Taints, TraceId, What};
+use super::{causes::Cause, clock::Clock, generation::Generation, policy::Policy, setting::WatchedSettings};
+use crate::event::{Event, HookState, Origin, Process, SpanId, Taints, TraceId, What};
 
 /// What the assembler must know of the sensor.
 #[derive(Debug, Clone)]
@@ -23,6 +23,35 @@ pub(super) struct Context {
     pub(super) policy: Option<Arc<Policy>>,
     /// Whose writers are told.
     pub(super) settings: Arc<WatchedSettings>,
+}
+
+/// What all generations' contexts have in common.
+pub(super) struct Shared {
+    pub(super) boot_id: Arc<str>,
+    pub(super) taints: Option<Taints>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) settings: Arc<WatchedSettings>,
+}
+
+impl Shared {
+    pub(super) fn context(&self, generation: &Generation) -> Context {
+        let coverage = generation.coverage();
+        let attached = |name| {
+            let hook = coverage.hooks.iter().find(|h| h.name == name);
+            hook.is_some_and(|h| matches!(h.state, HookState::Attached { .. }))
+        };
+        Context {
+            boot_id: Arc::clone(&self.boot_id),
+            sees_verification: attached("verify_signature"),
+            sees_parameters: attached("parse_args"),
+            sees_signature_check: attached("signature_check"),
+            checks_signatures: generation.about.checks_signatures,
+            // what came since the hook is there will come again, as a record
+            taints: self.taints.filter(|_| attached("add_taint")),
+            policy: Some(Arc::clone(&self.policy)),
+            settings: Arc::clone(&self.settings),
+        }
+    }
 }
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -5,14 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Seek as _, Write as _},
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
-    },
-    path::{Path, PathBuf},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use kmodtrail_abi::{ABI, Identity};
@@ -68,8 +63,10 @@ pub(super) struct About {
     made_of: String,
     /// In every record of it.
     pub(super) epoch: u64,
-    /// What began before, CLOCK_BOOTTIME, nanoseconds, is told by the generation before it. 0: there was none.
-    pub(super) since: u64,
+    /// Others were attached when it was, for all that was known then.
+    replaces: bool,
+    /// What began before, CLOCK_BOOTTIME, nanoseconds, is told by the generation before it, where there is one.
+    since: u64,
     cpus: usize,
     critical_ring_bytes: u32,
     bulk_ring_bytes: u32,
@@ -129,47 +126,6 @@ pub(super) fn made_of(settings: &Settings) -> String {
     const_hex::encode(hash.finalize())
 }
 
-/// What a generation in systemd's store is made of: `kmodtrail attach` is not told what is there. A file in the unit's RuntimeDirectory, which
-/// goes when the store is emptied.
-#[derive(Debug)]
-pub(super) struct Marker(Option<PathBuf>);
-
-impl Marker {
-    /// By RUNTIME_DIRECTORY; without it there is none.
-    pub(super) fn find() -> Self {
-        let folders = std::env::var_os("RUNTIME_DIRECTORY");
-        let first = folders.as_deref().and_then(|folders| folders.as_bytes().split(|&b| b == b':').next());
-        Self(first.map(|folder| Path::new(OsStr::from_bytes(folder)).join("attached")))
-    }
-
-    /// What is there is made of this.
-    pub(super) fn read(&self) -> Option<String> {
-        fs::read_to_string(self.0.as_ref()?).ok()
-    }
-
-    /// # Errors
-    /// Where it can't be written.
-    pub(super) fn write(&self, made_of: &str) -> Result<(), SensorError> {
-        let Some(path) = &self.0 else { return Ok(()) };
-        // whoever owns the folder may have put a link in its place
-        let new = path.with_extension("new");
-        let _ = fs::remove_file(&new);
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new);
-        let written =
-            written.and_then(|mut file| file.write_all(made_of.as_bytes())).and_then(|()| fs::rename(&new, path));
-        written.map_err(|source| SensorError::Marker { path: path.clone(), source })
-    }
-
-    /// It is not there as it should be, only `others` are, or nothing. What can't be written now is tried again by the next process.
-    pub(super) fn spoil(&self, others: bool) {
-        let _ = match &self.0 {
-            Some(_) if others => self.write("something else").is_ok(),
-            Some(path) => fs::remove_file(path).is_ok(),
-            None => false,
-        };
-    }
-}
-
 /// Loads and attaches everything. `replaces`: others are attached and go on until it tells what happens.
 pub(super) fn attach(
     settings: &Settings,
@@ -188,9 +144,9 @@ pub(super) fn attach(
     super::raise_memlock_limit();
     let attached = programs::attach(&layout, settings)?;
     // from then on, when both have been attached for long enough to see every beginning
-    let since = if replaces { Clock::measure().boot() + cutover::NEAR } else { 0 };
+    let since = Clock::measure().boot() + cutover::NEAR;
     let checks_signatures = layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT;
-    Generation::new(attached, settings, made_of, (epoch, since), checks_signatures, store)
+    Generation::new(attached, settings, made_of, epoch, (replaces, since), checks_signatures, store)
 }
 
 impl Generation {
@@ -250,7 +206,8 @@ impl Generation {
         attached: Attached,
         settings: &Settings,
         made_of: String,
-        (epoch, since): (u64, u64),
+        epoch: u64,
+        (replaces, since): (bool, u64),
         checks_signatures: bool,
         store: &Store,
     ) -> Result<Self, SensorError> {
@@ -261,6 +218,7 @@ impl Generation {
             identity_bytes: size_of::<Identity>(),
             made_of,
             epoch,
+            replaces,
             since,
             cpus,
             critical_ring_bytes: settings.critical_ring_bytes,
@@ -295,8 +253,8 @@ impl Generation {
         })
     }
 
-    /// Nothing of it is needed any more.
-    pub(super) fn retire(self, store: &Store) {
+    /// Nobody keeps it any more: it is taken out of the kernel with this value, or this process.
+    pub(super) fn forget(&self, store: &Store) {
         forget(store, &format!("{:x}", self.about.epoch));
     }
 
@@ -337,6 +295,11 @@ fn keep(
 }
 
 impl About {
+    /// What began then, CLOCK_BOOTTIME, nanoseconds, and later is told by this generation. `oldest`: of those that are there.
+    pub(super) const fn tells_from(&self, oldest: bool) -> u64 {
+        if oldest && !self.replaces { 0 } else { self.since }
+    }
+
     fn write(&self) -> io::Result<File> {
         let mut file = File::from(memfd_create("kmodtrail about", MFdFlags::MFD_CLOEXEC)?);
         serde_json::to_writer(&mut file, self)?;
@@ -372,7 +335,8 @@ mod tests {
             identity_bytes: size_of::<Identity>(),
             made_of: made_of.to_owned(),
             epoch,
-            since: 0,
+            replaces: false,
+            since: 500,
             cpus: 1,
             critical_ring_bytes: RING,
             bulk_ring_bytes: RING,

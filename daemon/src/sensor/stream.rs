@@ -90,7 +90,7 @@ impl Stream {
     }
 
     /// The kernel's records of what threads are in the middle of.
-    pub(super) fn open(&mut self) -> Vec<Open> {
+    pub(super) fn open(&self) -> Vec<Open> {
         self.assembler.open()
     }
 

@@ -11,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::Pid,
+};
 use tokio::{io::AsyncWriteExt as _, net::UnixListener};
 
 /// Who asks and does not listen is not waited for.
@@ -105,13 +109,25 @@ pub fn ask(path: &Path) -> Result<String, SocketError> {
         stream.read_to_string(&mut text)?;
         if text.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
     };
-    ask().map_err(|source: io::Error| {
-        let allowed = match source.kind() {
-            ErrorKind::PermissionDenied => "root, or a member of the group kmodtrail",
-            _ => "a running daemon (`systemctl status kmodtrail`), and the --config that it was started with",
-        };
-        SocketError { path: path.to_owned(), source, allowed }
-    })
+    ask().map_err(|source| nobody(path, source))
+}
+
+/// The process that listens there, by what the kernel says.
+///
+/// # Errors
+/// Where none does.
+pub fn daemon(path: &Path) -> Result<Pid, SocketError> {
+    let stream = StdStream::connect(path).map_err(|source| nobody(path, source))?;
+    let peer = getsockopt(&stream, PeerCredentials).map_err(|source| nobody(path, source.into()))?;
+    Ok(Pid::from_raw(peer.pid()))
+}
+
+fn nobody(path: &Path, source: io::Error) -> SocketError {
+    let allowed = match source.kind() {
+        ErrorKind::PermissionDenied => "root, or a member of the group kmodtrail",
+        _ => "a running daemon (`systemctl status kmodtrail`), and the --config that it was started with",
+    };
+    SocketError { path: path.to_owned(), source, allowed }
 }
 
 #[cfg(test)]

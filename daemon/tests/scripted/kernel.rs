@@ -72,7 +72,7 @@ impl Watch for Scripted {
     fn commit(&mut self) {
         self.shared.commits.fetch_add(1, SeqCst);
     }
-    fn finish(&mut self, events: &mut Vec<Event>) {
+    fn finish(&mut self, _last: bool, events: &mut Vec<Event>) {
         self.read(true, events);
     }
     fn totals(&self) -> Totals {

@@ -199,7 +199,8 @@ fn expect_all(outcome: &Outcome, records: &Records, event: &str, record: &str, m
     Ok(())
 }
 
-fn lost(records: &Records, record: &str) -> Result<u64> {
+/// Records of this kind that are told to be lost.
+pub(super) fn lost(records: &Records, record: &str) -> Result<u64> {
     let told = records.of("kmodtrail.lost").with("kmodtrail.lost.record", record);
     told.iter().map(|lost| Ok(lost.integer("kmodtrail.lost.count")?.unsigned_abs())).sum()
 }

@@ -1,11 +1,12 @@
-//! The daemon under systemd is restarted, killed and stopped for a while, as modules come and go: its probes stay where they are.
+//! The daemon under systemd is restarted, killed, upgraded and stopped for a while, as modules come and go: its probes stay where they are.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{GuestKind, Kernels, Scenario, Trial};
 use crate::{
+    fixtures,
     records::{Record, Records},
     story,
 };
@@ -65,8 +66,14 @@ for round in $(seq ROUNDS); do
     sleep $((RANDOM % 2)).$((RANDOM % 10))
     pid=$(main)
     case $((round % 5)) in
-    0) # other settings: another generation of probes takes the place of this one, and is killed meanwhile
-        echo -e "[sensor]\nbulk_ring_size = \"$((1 + round % 2))MiB\"" > /etc/kmodtrail/conf.d/ring.toml
+    0) # other settings, or another version: another generation of probes takes the place of this one, and is killed meanwhile
+        case $((round % 20)) in
+        5) echo -e "[sensor]\nbulk_ring_size = \"2MiB\"" > /etc/kmodtrail/conf.d/ring.toml;;
+        10) install -m 755 /next /usr/bin/kmodtrail.new;;
+        15) rm /etc/kmodtrail/conf.d/ring.toml;;
+        *) install -m 755 /kmodtrail /usr/bin/kmodtrail.new;;
+        esac
+        [ ! -e /usr/bin/kmodtrail.new ] || mv /usr/bin/kmodtrail.new /usr/bin/kmodtrail
         systemctl restart kmodtrail || exit 1
         again $pid; pid=$(main)
         sleep 0.$((RANDOM % 10)); systemctl kill -s KILL kmodtrail;;
@@ -96,9 +103,19 @@ cp $events /out/records.jsonl
 journalctl -u kmodtrail -o cat --no-pager > /out/journal
 "#;
 
+/// The daemon with other programs for the kernel: a name in their debug information is another one.
+fn next_version(trial: &Trial<'_>) -> Result<Vec<u8>> {
+    let path = trial.testbed().daemon()?;
+    let daemon = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let name = b"*mut kmodtrail_abi::Identity";
+    fixtures::replaced(&daemon, name, b"*mut kmodtrail_abi::identity")
+        .context("the programs have no type Identity any more")
+}
+
 /// Each load, unload, request and helper gives one record, however often the daemon went and came while it happened.
 fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     let outcome = story::installed(trial.systemd())?
+        .file("/next", next_version(trial)?)
         .file("/etc/systemd/system/kmodtrail.service.d/soon.conf", "[Service]\nRestartSec=100ms\n")
         .limit(Duration::from_secs(120 + 60 * rounds as u64))
         .script(&story::script(&SCRIPT.replace("ROUNDS", &rounds.to_string())))
@@ -124,7 +141,9 @@ fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     let ours = |record: &Record| record.get("linux.kernel_module.alias").is_some_and(|alias| alias == "net-pf-42");
     for event in ["request", "helper"] {
         let told = told(&records, event, &ours)?;
-        ensure!(told == requests, "{requests} requests, and {told} records of a {event}");
+        let of = records.of(&format!("linux.kernel_module.{event}"));
+        let others: String = of.iter().filter(|r| !ours(r)).map(|r| format!("\n{r}")).collect();
+        ensure!(told == requests, "{requests} requests, and {told} records of a {event}; others are:{others}");
     }
     let ended = |record: &Record| ours(record) && record.get("linux.kernel_module.helper.exit_status").is_some();
     let ended = told(&records, "helper", &ended)?;
@@ -140,7 +159,7 @@ fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     let (all, attached) = (uids(&["attached", "adopted", "replaced"])?, uids(&["attached"])?);
     let journal = outcome.text("journal")?;
     ensure!(attached == 1, "nothing was attached before {attached} of {all} starts:\n{journal}");
-    ensure!(uids(&["replaced"])? >= rounds / 5, "the settings have changed {} times:\n{journal}", rounds / 5);
+    ensure!(uids(&["replaced"])? >= rounds / 5, "settings or version have changed {} times:\n{journal}", rounds / 5);
     let stored: usize = number("stored")?;
     ensure!(stored < 60, "systemd keeps {stored} descriptors: more than one generation has");
     ensure!(all > rounds, "it has started {all} times in {rounds} rounds");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kmodtrail_abi::{ABI, FileFacts, Head, Identity, Kind, head_flags, section};
 
 use super::*;
-use crate::event::{HelperOutcome, LoadSource, Outcome, Refusal, SignatureState};
+use crate::event::{HelperOutcome, LoadSource, Outcome, Refusal, SignatureState, Text};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -680,7 +680,10 @@ fn what_waits_is_ended_once_its_thread_is_gone() {
     let clock = Clock::measure();
     assert!(clock.boot() > 100 + 2 * SECOND, "the machine has been up for longer than the story's beginning");
     assembler.tick(clock, &mut events);
-    assert!(events.iter().all(|e| matches!(&e.what, What::Read(_) | What::Verify(_))), "its return may still be in the rings");
+    assert!(
+        events.iter().all(|e| matches!(&e.what, What::Read(_) | What::Verify(_))),
+        "its return may still be in the rings"
+    );
     assembler.tick(clock, &mut events);
     assert_eq!(loads(&events)[0].1.outcome, Outcome::Success);
     assert!(events.iter().any(|e| matches!(&e.what, What::Request(r) if r.verdict == Verdict::Unknown)));
