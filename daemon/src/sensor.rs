@@ -143,7 +143,7 @@ impl Sensor {
             Some(generation) => generation,
             None => {
                 // where this process may not attach, the next `kmodtrail attach` does
-                Marker::find().spoil(!others.is_empty());
+                Marker::find().spoil(others.last().and_then(Generation::map));
                 generation::attach(settings, made_of, !others.is_empty(), &store)?
             }
         };
@@ -196,7 +196,7 @@ impl Sensor {
             if generation.handover.is_none() {
                 return Err(SensorError::NoStore);
             }
-            marker.write(&made_of)?;
+            marker.write(&made_of, generation.map().unwrap_or_default())?;
         }
         Ok(())
     }
@@ -445,7 +445,7 @@ impl Sensor {
 
     /// Takes everything out of the kernel when this process ends: nobody keeps it.
     pub fn detach(&mut self) {
-        Marker::find().spoil(false);
+        Marker::find().spoil(None);
         for feed in std::iter::once(&self.feed).chain(&self.outgoing) {
             feed.generation.forget(&self.store);
         }

@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use kmodtrail_abi::{ABI, Identity};
@@ -256,6 +256,13 @@ impl Generation {
     /// Nobody keeps it any more: it is taken out of the kernel with this value, or this process.
     pub(super) fn forget(&self, store: &Store) {
         forget(store, &format!("{:x}", self.about.epoch));
+    }
+
+    /// The id of one of its maps: it exists as long as the generation does.
+    pub(super) fn map(&self) -> Option<u32> {
+        // what bpf_map_show_fdinfo tells, kernel/bpf/syscall.c
+        let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.critical.fd().as_raw_fd())).ok()?;
+        told.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse().ok())
     }
 
     /// What is attached.

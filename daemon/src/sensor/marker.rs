@@ -2,16 +2,18 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
 };
 
+use aya::maps::{MapError, MapInfo};
+
 use super::SensorError;
 use crate::systemd;
 
-/// What a generation in systemd's store is made of: `kmodtrail attach` is not told what is there. A file in the unit's RuntimeDirectory, which
-/// goes when the store is emptied.
+/// What the latest generation in systemd's store is made of, and the id of one of its maps: `kmodtrail attach` is not told what is there. A
+/// file in the unit's RuntimeDirectory.
 #[derive(Debug)]
 pub(super) struct Marker(Option<PathBuf>);
 
@@ -21,30 +23,37 @@ impl Marker {
         Self(systemd::folder("RUNTIME_DIRECTORY").map(|folder| folder.join("attached")))
     }
 
-    /// What is there is made of this.
+    /// What is there is made of this. `None`: nothing is there; systemd may have dropped what the file tells of.
     pub(super) fn read(&self) -> Option<String> {
-        fs::read_to_string(self.0.as_ref()?).ok()
+        let text = fs::read_to_string(self.0.as_ref()?).ok()?;
+        let (made_of, map) = text.split_once(' ')?;
+        let exists = |map| match MapInfo::from_id(map) {
+            Err(MapError::SyscallError(error)) => error.io_error.kind() != io::ErrorKind::NotFound,
+            _ => true,
+        };
+        map.parse().is_ok_and(exists).then(|| made_of.to_owned())
     }
 
     /// # Errors
     /// Where it can't be written.
-    pub(super) fn write(&self, made_of: &str) -> Result<(), SensorError> {
+    pub(super) fn write(&self, made_of: &str, map: u32) -> Result<(), SensorError> {
         let Some(path) = &self.0 else { return Ok(()) };
+        let text = format!("{made_of} {map}");
         // whoever owns the folder may have put a link in its place
         let new = path.with_extension("new");
         let _ = fs::remove_file(&new);
         let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new);
         let written =
-            written.and_then(|mut file| file.write_all(made_of.as_bytes())).and_then(|()| fs::rename(&new, path));
+            written.and_then(|mut file| file.write_all(text.as_bytes())).and_then(|()| fs::rename(&new, path));
         written.map_err(|source| SensorError::Marker { path: path.clone(), source })
     }
 
-    /// It is not there as it should be, only `others` are, or nothing. What can't be written now is tried again by the next process.
-    pub(super) fn spoil(&self, others: bool) {
-        let _ = match &self.0 {
-            Some(_) if others => self.write("something else").is_ok(),
-            Some(path) => fs::remove_file(path).is_ok(),
-            None => false,
+    /// What is there is not what the file tells of: it is this map's, or nothing. What can't be written now is tried again by the next process.
+    pub(super) fn spoil(&self, map: Option<u32>) {
+        let _ = match (&self.0, map) {
+            (Some(_), Some(map)) => self.write("something else", map).is_ok(),
+            (Some(path), None) => fs::remove_file(path).is_ok(),
+            (None, _) => false,
         };
     }
 }

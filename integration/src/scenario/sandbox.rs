@@ -4,16 +4,18 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{GuestKind, Kernels, Scenario, Trial, told::LOAD};
+use super::{GuestKind, Kernels, Scenario, Trial, service::exposed_at_most, told::LOAD};
 use crate::{guest::Outcome, story, workspace};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "sandbox",
     guest: GuestKind::Systemd,
-    kernels: Kernels::Only(&["5.10", "6.12"]),
+    kernels: Kernels::Only(&["6.12"]),
     full: false,
     run: sandbox,
 }];
+
+const INVENTORY: &str = "linux.kernel_module.inventory";
 
 /// One line of the README's table.
 struct Change {
@@ -25,7 +27,7 @@ struct Change {
 }
 
 enum Breaks {
-    /// These attributes of a load's record can't be had.
+    /// These attributes of a load's record can't be had, nor these events.
     Attributes(&'static [&'static str]),
     /// It does not start, and says this.
     Start(&'static str),
@@ -37,23 +39,47 @@ const CHANGES: &[Change] = &[
     Change {
         what: "without CAP_SYS_PTRACE",
         lines: "AmbientCapabilities=\nCapabilityBoundingSet=\nAmbientCapabilities=CAP_DAC_READ_SEARCH\nCapabilityBoundingSet=CAP_DAC_READ_SEARCH",
-        breaks: Attributes(&[]),
+        breaks: Attributes(&[
+            "linux.kernel_module.hash.sha256",
+            "linux.process.namespaces.of_host",
+            "linux.process.parent.executable.path",
+        ]),
     },
     Change {
         what: "without CAP_DAC_READ_SEARCH",
         lines: "AmbientCapabilities=\nCapabilityBoundingSet=\nAmbientCapabilities=CAP_SYS_PTRACE\nCapabilityBoundingSet=CAP_SYS_PTRACE",
-        breaks: Attributes(&[]),
+        breaks: Attributes(&["linux.kernel_module.hash.sha256"]),
     },
     Change { what: "`ProtectProc=invisible`", lines: "ProtectProc=invisible", breaks: Attributes(&[]) },
-    Change { what: "`ProcSubset=pid`", lines: "ProcSubset=pid", breaks: Attributes(&[]) },
-    Change { what: "`PrivateUsers=yes`", lines: "PrivateUsers=yes", breaks: Attributes(&[]) },
-    Change { what: "without `ExecStartPre=+kmodtrail attach`", lines: "ExecStartPre=", breaks: Start("") },
-    Change { what: "without `FileDescriptorStoreMax=`", lines: "FileDescriptorStoreMax=0", breaks: Start("") },
+    Change { what: "`ProcSubset=pid`", lines: "ProcSubset=pid", breaks: Attributes(&[INVENTORY]) },
+    Change {
+        what: "`PrivateUsers=yes`",
+        lines: "PrivateUsers=yes",
+        breaks: Attributes(&[
+            "linux.kernel_module.hash.sha256",
+            "linux.process.namespaces.of_host",
+            "linux.process.parent.executable.path",
+        ]),
+    },
+    Change {
+        what: "without `ExecStartPre=+kmodtrail attach`",
+        lines: "ExecStartPre=",
+        breaks: Start("not allowed to make eBPF maps"),
+    },
+    Change {
+        what: "without `FileDescriptorStoreMax=`",
+        lines: "FileDescriptorStoreMax=0",
+        breaks: Start("not allowed to make eBPF maps"),
+    },
     Change { what: "`LimitMEMLOCK=64K`", lines: "LimitMEMLOCK=64K", breaks: Attributes(&[]) },
 ];
 
 fn sandbox(trial: &Trial<'_>) -> Result<()> {
-    let mut guest = story::installed(trial.systemd())?;
+    let network = workspace::root().join("systemd/kmodtrail.service.d/network.conf");
+    let mut guest = story::installed(trial.systemd())?
+        .file("/network.conf", network)
+        // what takes long is not missing
+        .file("/etc/kmodtrail/conf.d/slow.toml", "[enrich]\nwait = \"5s\"\n");
     for (number, change) in CHANGES.iter().enumerate() {
         guest = guest.file(&format!("/changes/{number}"), format!("[Service]\nRestart=no\n{}\n", change.lines));
     }
@@ -78,10 +104,18 @@ fn sandbox(trial: &Trial<'_>) -> Result<()> {
                 journalctl -u kmodtrail -o cat --no-pager > /out/$number.log
                 systemctl reset-failed kmodtrail || true
             done
+            rm /etc/systemd/system/kmodtrail.service.d/change.conf
+            systemctl daemon-reload
+            systemd-analyze security kmodtrail | tail -n 1 > /out/exposure
+            cp /network.conf /etc/systemd/system/kmodtrail.service.d/
+            systemctl daemon-reload
+            systemd-analyze security kmodtrail | tail -n 1 > /out/exposure.network
             "
         )))
         .run()?;
     outcome.expect_success()?;
+    exposed_at_most(1.0, &outcome.text("exposure")?)?;
+    exposed_at_most(1.9, &outcome.text("exposure.network")?)?;
     let (mut table, mut wrong) = (Vec::new(), String::new());
     for (number, change) in CHANGES.iter().enumerate() {
         let broken = broken(&outcome, number).with_context(|| change.what)?;
@@ -91,7 +125,7 @@ fn sandbox(trial: &Trial<'_>) -> Result<()> {
             _ => false,
         };
         if !as_said {
-            _ = write!(wrong, "{}: {broken:#?}\n", change.what);
+            _ = writeln!(wrong, "{}: {broken:#?}", change.what);
         }
         table.push(line(change));
     }
@@ -103,7 +137,7 @@ fn sandbox(trial: &Trial<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Attributes that the load's record lacks, or what the daemon has said that has not started.
+/// Attributes that the load's record lacks, and events that there are none of; or what the daemon has said that has not started.
 fn broken(outcome: &Outcome, number: usize) -> Result<Result<BTreeSet<String>, String>> {
     let records = outcome.records_in(&format!("{number}.jsonl"))?;
     if records.of("kmodtrail.started").len() == 0 {
@@ -112,7 +146,9 @@ fn broken(outcome: &Outcome, number: usize) -> Result<Result<BTreeSet<String>, S
     let load = records.of(LOAD).with("linux.kernel_module.name", "hello").one()?;
     let missing = load.get("kmodtrail.enrichment.missing").and_then(|missing| missing.as_array());
     let missing = missing.into_iter().flatten().filter_map(|line| line.as_str()?.split(": ").next());
-    Ok(Ok(missing.map(str::to_owned).collect()))
+    let inventory = records.of(INVENTORY).len();
+    let other = (inventory == 0).then_some(INVENTORY);
+    Ok(Ok(missing.chain(other).map(str::to_owned).collect()))
 }
 
 fn line(change: &Change) -> String {

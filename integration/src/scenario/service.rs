@@ -126,7 +126,7 @@ fn sandboxed(status: &str) -> Result<()> {
 }
 
 /// The last line of `systemd-analyze security`.
-fn exposed_at_most(most: f64, line: &str) -> Result<()> {
+pub(super) fn exposed_at_most(most: f64, line: &str) -> Result<()> {
     let level = line
         .split_whitespace()
         .find_map(|word| word.parse::<f64>().ok())

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     GuestKind, Kernels, Scenario, Trial,
     floods::lost,
+    service::exposed_at_most,
     told::{LOAD, UNLOAD},
 };
 use crate::{
@@ -56,6 +57,8 @@ events=/var/log/kmodtrail/events.jsonl
 kprobes() { mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; wc -l < /sys/kernel/debug/kprobes/list; }
 stored() { systemctl show -p NFileDescriptorStore --value kmodtrail; }
 pairs() { /actor pairs $1 /fixtures/hello.ko hello > /run/pairs || { echo "no pairs"; exit 1; }; }
+# systemd forgets what a unit has kept that nobody refers to
+systemctl enable -q kmodtrail
 systemctl start kmodtrail || exit 1
 kprobes > /out/watching
 pairs 1
@@ -75,6 +78,7 @@ pairs 1
 systemctl start kmodtrail || exit 6
 pairs 1
 systemctl stop kmodtrail
+systemd-analyze security kmodtrail | tail -n 1 > /out/exposure
 cp $events /out/records.jsonl
 journalctl -u kmodtrail -o cat --no-pager > /out/journal
 "#;
@@ -110,7 +114,8 @@ fn stop_and_start_keeps_watching(trial: &Trial<'_>) -> Result<()> {
     second.expect("kmodtrail.started.probes", "adopted")?;
     let waiting = second.integer("kmodtrail.started.waiting")?;
     ensure!(waiting >= 10, "{waiting} records have waited, of five loads and unloads");
-    detached(&outcome, &records, third)
+    detached(&outcome, &records, third)?;
+    exposed_at_most(1.0, &outcome.text("exposure")?)
 }
 
 /// After `kmodtrail detach` nothing is attached, until it is started again.
