@@ -52,7 +52,7 @@ enum Command {
     /// Attach to the kernel, and leave that to systemd for `kmodtrail run`, which needs no root then: the unit's ExecStartPre=+.
     ///
     /// Does nothing where it is there already as the configuration wants it.
-    Attach(Place),
+    Attach(Attach),
     /// Stop the running daemon, and take out of the kernel what it or systemd would keep attached. Nobody watches from then on.
     Detach(Place),
     /// Check the configuration, and tell everything that is wrong with it.
@@ -72,6 +72,15 @@ struct Place {
     /// The configuration; conf.d/*.toml beside it are read after it, then variables KMODTRAIL__SECTION__KEY.
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Attach {
+    #[command(flatten)]
+    place: Place,
+    /// Attach now, and keep it until another `kmodtrail attach` takes it over: kmodtrail-early.service, early in the boot.
+    #[arg(long)]
+    hold: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +182,7 @@ impl Color {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(arguments) => run(arguments),
-        Command::Attach(place) => attach::main(&place.config),
+        Command::Attach(arguments) => attach::main(&arguments.place.config, arguments.hold),
         Command::Detach(place) => detach::main(&place.config),
         Command::Check(arguments) => check::main(&arguments),
         Command::Doctor(arguments) => doctor::main(arguments.json),

@@ -139,19 +139,20 @@ impl Loaded {
         }
     }
 
-    /// What is loaded already. To be called when loads are seen already, so that none falls between. `now`: CLOCK_BOOTTIME.
+    /// What is loaded already, and was not seen to be. To be called when loads are seen already, so that none falls between. `now`: CLOCK_BOOTTIME.
     pub fn inventory(&mut self, now: u64) -> Vec<What> {
         self.next_check = now.saturating_add(self.check_interval);
         self.next_heartbeat = now.saturating_add(self.heartbeat_interval);
         let Some(snapshot) = self.read() else { return Vec::new() };
         let files = files(&Host::find(), &self.kernel_release);
-        let count = snapshot.listed.values().filter(|module| module.live).count() as u64;
-        let live = snapshot.listed.iter().filter(|(_, module)| module.live);
-        let records =
-            live.map(|(name, _)| What::Inventory(self.describe(name, &snapshot, Some(count), &files))).collect();
         // those that are being loaded now give a record of their own
-        self.known =
-            snapshot.listed.into_iter().filter(|(_, module)| module.live).map(|(name, _)| (name, None)).collect();
+        let live: Vec<_> = snapshot.listed.iter().filter(|(_, module)| module.live).map(|(name, _)| name).collect();
+        let before: Vec<_> = live.iter().filter(|name| !self.known.contains_key(**name)).collect();
+        let count = Some(before.len() as u64);
+        let records =
+            before.into_iter().map(|name| What::Inventory(self.describe(name, &snapshot, count, &files))).collect();
+        let known = live.into_iter().map(|name| (name.clone(), self.known.remove(name).flatten())).collect();
+        self.known = known;
         records
     }
 

@@ -1,5 +1,6 @@
 //! What systemd is told: sd_notify(3). Without systemd nothing is sent.
 
+mod holder;
 mod store;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-pub use self::store::Store;
+pub use self::{
+    holder::{Holder, Taken, take},
+    store::Store,
+};
 
 /// The status is sent at most so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);

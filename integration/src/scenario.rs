@@ -13,6 +13,7 @@ mod delivers;
 mod delivers_by_otlp;
 mod delivers_to_kafka;
 mod disks;
+mod early;
 mod everything;
 mod floods;
 mod guests;
@@ -141,6 +142,7 @@ pub(crate) fn in_guests() -> impl Iterator<Item = &'static Scenario> {
         service::SCENARIOS,
         restarts::SCENARIOS,
         stops::SCENARIOS,
+        early::SCENARIOS,
         sandbox::SCENARIOS,
         places::SCENARIOS,
         everything::SCENARIOS,

@@ -5,18 +5,25 @@ use std::{path::Path, process::ExitCode};
 use crate::{
     config,
     sensor::{Sensor, Settings},
-    systemd::Store,
+    systemd::{Notify, Store},
     telemetry,
 };
 
-pub(super) fn main(config: &Path) -> ExitCode {
+/// `hold`: this process keeps it, until another one takes it over.
+pub(super) fn main(config: &Path, hold: bool) -> ExitCode {
     let (config, _) = match config::load(config) {
         Ok(found) => found,
         // `kmodtrail run` says what is wrong, and ends with a status after which systemd does not try again
         Err(_) => return ExitCode::SUCCESS,
     };
     telemetry::start(config.log.level, false);
-    match Sensor::attach(&Settings::from(&config), &Store::from_environment()) {
+    let settings = Settings::from(&config);
+    let attached = if hold {
+        Sensor::hold(&settings, || Notify::from_environment().ready("watching, until kmodtrail.service is started"))
+    } else {
+        Sensor::attach(&settings, &Store::from_environment())
+    };
+    match attached {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("can't attach to the kernel: {error}");

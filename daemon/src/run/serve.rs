@@ -252,6 +252,9 @@ impl<W: Watch> Daemon<W> {
         self.say(What::Started(Started { version: env!("CARGO_PKG_VERSION"), kernel, probes }));
         let coverage = self.watch.coverage();
         self.say(What::Coverage(coverage));
+        self.take();
+        // what has waited in the kernel is no older than the probes
+        self.cycle();
         let now = self.watch.now().boot;
         let loaded = self.loaded.as_mut().map(|loaded| loaded.inventory(now)).unwrap_or_default();
         if self.pipeline.config().modules.inventory {

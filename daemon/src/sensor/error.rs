@@ -99,6 +99,14 @@ pub enum SensorError {
         /// Why.
         source: io::Error,
     },
+    /// What is attached can't be handed over.
+    #[error(
+        "can't wait for `kmodtrail attach`: {source}; allowed: a folder /run/kmodtrail-early of root, as kmodtrail-early.service has it"
+    )]
+    Holder {
+        /// Why.
+        source: io::Error,
+    },
     /// Nobody would keep what is attached.
     #[error(
         "there is no systemd that keeps what is attached: this is for ExecStartPre=+ of a unit with FileDescriptorStoreMax=256 and NotifyAccess=exec; \

@@ -258,6 +258,11 @@ impl Generation {
         forget(store, &format!("{:x}", self.about.epoch));
     }
 
+    /// See [`made_of`].
+    pub(super) fn made_of(&self) -> &str {
+        &self.about.made_of
+    }
+
     /// The id of one of its maps: it exists as long as the generation does.
     pub(super) fn map(&self) -> Option<u32> {
         // what bpf_map_show_fdinfo tells, kernel/bpf/syscall.c

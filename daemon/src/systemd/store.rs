@@ -1,6 +1,7 @@
 //! Descriptors that systemd keeps while no process of the service is there: FileDescriptorStoreMax= of systemd.service(5).
 
 use std::{
+    cell::RefCell,
     io,
     os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     time::Duration,
@@ -22,6 +23,8 @@ const BARRIER: Duration = Duration::from_secs(5);
 pub struct Store {
     found: Vec<(String, OwnedFd)>,
     present: bool,
+    /// What this process keeps itself.
+    own: Option<RefCell<Vec<(String, OwnedFd)>>>,
 }
 
 impl Store {
@@ -34,13 +37,24 @@ impl Store {
             // SAFETY: systemd has opened it for this process, and nobody has used it so far.
             (name, unsafe { OwnedFd::from_raw_fd(descriptor) })
         });
-        Self { found: found.collect(), present: std::env::var_os("NOTIFY_SOCKET").is_some() }
+        Self { found: found.collect(), present: std::env::var_os("NOTIFY_SOCKET").is_some(), own: None }
     }
 
     /// One that has given back these, and keeps nothing.
-    #[cfg(test)]
     pub(crate) const fn with(found: Vec<(String, OwnedFd)>) -> Self {
-        Self { found, present: false }
+        Self { found, present: false, own: None }
+    }
+
+    /// One without systemd: what is kept is in this process, see [`Self::into_kept`].
+    #[must_use]
+    pub const fn own() -> Self {
+        Self { found: Vec::new(), present: true, own: Some(RefCell::new(Vec::new())) }
+    }
+
+    /// What it was given, in that order.
+    #[must_use]
+    pub fn into_kept(self) -> Vec<(String, OwnedFd)> {
+        self.own.map(RefCell::into_inner).unwrap_or_default()
     }
 
     /// What is given to it will be kept.
@@ -61,6 +75,12 @@ impl Store {
     pub fn keep(&self, name: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         /// SCM_MAX_FD, include/net/scm.h
         const AT_ONCE: usize = 253;
+        if let Some(own) = &self.own {
+            for descriptor in descriptors {
+                own.borrow_mut().push((name.to_owned(), descriptor.try_clone_to_owned()?));
+            }
+            return Ok(());
+        }
         for piece in descriptors.chunks(AT_ONCE) {
             sd_notify::notify_with_fds(&[NotifyState::FdStore, FDPOLL, NotifyState::FdName(name)], piece)?;
         }
@@ -72,7 +92,11 @@ impl Store {
     /// # Errors
     /// Where systemd can't be told.
     pub fn forget(&self, name: &str) -> io::Result<()> {
-        if self.present { sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]) } else { Ok(()) }
+        if self.present && self.own.is_none() {
+            sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits until systemd has done what it was told: it closes what it gets with BARRIER=1.
@@ -80,6 +104,9 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub fn barrier(&self) -> io::Result<()> {
+        if self.own.is_some() {
+            return Ok(());
+        }
         let (read, write) = pipe()?;
         sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[write.as_fd()])?;
         drop(write);

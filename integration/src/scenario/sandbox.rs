@@ -72,6 +72,17 @@ const CHANGES: &[Change] = &[
         breaks: Start("not allowed to make eBPF maps"),
     },
     Change { what: "`LimitMEMLOCK=64K`", lines: "LimitMEMLOCK=64K", breaks: Attributes(&[]) },
+    Change {
+        what: "with `kernel.perf_event_paranoid=4`",
+        lines: "ExecStartPre=\nExecStartPre=+sysctl -q kernel.perf_event_paranoid=4\nExecStartPre=+/usr/bin/kmodtrail attach",
+        breaks: Attributes(&[]),
+    },
+    // for good, until the kernel ends
+    Change {
+        what: "with `kernel.yama.ptrace_scope=3`",
+        lines: "ExecStartPre=\nExecStartPre=+sysctl -q kernel.yama.ptrace_scope=3\nExecStartPre=+/usr/bin/kmodtrail attach",
+        breaks: Attributes(&[]),
+    },
 ];
 
 fn sandbox(trial: &Trial<'_>) -> Result<()> {
