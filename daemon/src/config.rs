@@ -167,12 +167,13 @@ pub fn load(file: &Path) -> Result<(Config, Problems), Problems> {
     load_with(file, None)
 }
 
-/// `[status]` alone, where everything else may be wrong: for who asks a daemon that runs with what was there before.
+/// As [`load`], with defaults for what is wrong: for who asks a daemon that runs with what was there before, and early in a boot, when folders
+/// of sinks are not there yet.
 #[must_use]
-pub fn load_status(file: &Path) -> Status {
+pub fn load_what_is_right(file: &Path) -> Config {
     let report = Report::default();
     let layers = layers::collect(file, None, &report);
-    read::status(layers, &file.display().to_string(), &report)
+    read::config(layers, &file.display().to_string(), &report)
 }
 
 /// As [`load`], with these environment variables instead of the process's own.

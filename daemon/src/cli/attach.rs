@@ -11,8 +11,10 @@ use crate::{
 
 /// `hold`: this process keeps it, until another one takes it over.
 pub(super) fn main(config: &Path, hold: bool) -> ExitCode {
-    let (config, _) = match config::load(config) {
-        Ok(found) => found,
+    let config = match config::load(config) {
+        Ok((config, _)) => config,
+        // what counts later is attached in the place of this, where it is something else
+        Err(_) if hold => config::load_what_is_right(config),
         // `kmodtrail run` says what is wrong, and ends with a status after which systemd does not try again
         Err(_) => return ExitCode::SUCCESS,
     };

@@ -14,7 +14,7 @@ use crate::{config, status};
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn main(config: &Path) -> ExitCode {
-    let daemon = match status::daemon(&config::load_status(config).socket) {
+    let daemon = match status::daemon(&config::load_what_is_right(config).status.socket) {
         Ok(daemon) => daemon,
         Err(error) => {
             eprintln!("{error}");

@@ -13,7 +13,7 @@ pub(super) fn main(file: &Path, json: bool) -> ExitCode {
         complain(&problems);
         eprintln!("the configuration is wrong; a daemon that answers goes on with the one that it had");
     }
-    let answer = match status::ask(&config::load_status(file).socket) {
+    let answer = match status::ask(&config::load_what_is_right(file).status.socket) {
         Ok(answer) => answer,
         Err(error) => {
             eprintln!("{error}");

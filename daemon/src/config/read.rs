@@ -8,11 +8,11 @@ use std::{
 use config::Value;
 
 use super::{
-    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, Status, enrich, layers::Layers, modules, problem::Report,
-    route, sink, spool, table::Table, telemetry,
+    Config, FilePath, Log, Resource, Sensor, Sink, SinkKind, enrich, layers::Layers, modules, problem::Report, route,
+    sink, spool, table::Table, telemetry,
 };
 
-/// What was wrong is in `report`; only where it has no error the result may be used.
+/// What was wrong is in `report`, and has its default here.
 pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Report) -> Config {
     let root = Value::new(Some(&main.to_owned()), root);
     let Some(mut root) = Table::new("", root, main, report) else { unreachable!("it was made of a table") };
@@ -63,13 +63,6 @@ pub(super) fn config(Layers { root, complete }: Layers, main: &str, report: &Rep
         telemetry,
         resource,
     }
-}
-
-/// `[status]` alone.
-pub(super) fn status(Layers { root, .. }: Layers, main: &str, report: &Report) -> Status {
-    let root = Value::new(Some(&main.to_owned()), root);
-    let table = Table::new("", root, main, report).and_then(|mut root| root.table("status"));
-    table.map(spool::status).unwrap_or_default()
 }
 
 fn sensor(mut table: Table<'_>) -> Sensor {

@@ -79,7 +79,7 @@ impl Holder {
             match give(&peer, descriptors) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(%error, "what is attached to the kernel was not taken over, and waits for the next one")
+                    tracing::warn!(%error, "what is attached to the kernel was not taken over, and waits for the next one");
                 }
             }
         }

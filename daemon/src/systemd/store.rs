@@ -15,8 +15,8 @@ use sd_notify::NotifyState;
 
 /// Without it systemd drops what hangs up, as a perf event without a buffer always has.
 const FDPOLL: NotifyState<'_> = NotifyState::Custom("FDPOLL=0");
-/// So long systemd may take to answer.
-const BARRIER: Duration = Duration::from_secs(5);
+/// So long systemd may take to answer: less than TimeoutStartSec= of the unit.
+const BARRIER: Duration = Duration::from_secs(30);
 
 /// The store, and what it has given back.
 #[derive(Debug, Default)]

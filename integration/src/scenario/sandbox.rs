@@ -21,7 +21,7 @@ const INVENTORY: &str = "linux.kernel_module.inventory";
 struct Change {
     /// As the table has it.
     what: &'static str,
-    /// In the unit's [Service].
+    /// In the unit's section Service.
     lines: &'static str,
     breaks: Breaks,
 }
