@@ -4,6 +4,7 @@
 //! merged by time, so that a thread's facts are in their order whichever ring they came by.
 
 mod assemble;
+mod attach;
 mod btf;
 mod capture;
 mod causes;
@@ -39,11 +40,12 @@ mod usermode_helper;
 use std::{
     collections::BTreeSet,
     io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+pub use attach::{attach, hold};
 pub use error::SensorError;
 pub use play::{Play, PlayError, Player};
 
@@ -65,7 +67,7 @@ use self::{
 use crate::{
     event::{Adopted, Coverage, Event, Lost, Origin, Probes, Taints, Text, Timestamps, What},
     spool::{LANES, Position},
-    systemd::{self, Holder, Store},
+    systemd::Store,
 };
 
 /// What the configuration decides about the sensor.
@@ -179,59 +181,6 @@ impl Sensor {
             tainted,
             tainted_seen: clock.boot(),
         })
-    }
-
-    /// Attaches everything, for a process that comes after this one and may not do that, unless it is there already as it should be.
-    ///
-    /// # Errors
-    /// As [`Self::open`]; and where there is no systemd that would keep it.
-    pub fn attach(settings: &Settings, store: &Store) -> Result<(), SensorError> {
-        let (marker, made_of) = (Marker::find(), generation::made_of(settings));
-        if !store.is_there() {
-            return Err(SensorError::NoStore);
-        }
-        if let Err(error) = Self::take_over(&marker, store) {
-            tracing::warn!(%error, "what kmodtrail-early.service has attached to the kernel can't be taken over, and what it has seen is lost");
-        }
-        let there = marker.read();
-        if there.as_ref() != Some(&made_of) {
-            let generation = generation::attach(settings, made_of.clone(), there.is_some(), store)?;
-            if generation.handover.is_none() {
-                return Err(SensorError::NoStore);
-            }
-            marker.write(&made_of, generation.map().unwrap_or_default())?;
-        }
-        Ok(())
-    }
-
-    /// Attaches everything before the unit is started, and keeps it until [`Self::attach`] comes. `ready`: is called when it is attached.
-    ///
-    /// # Errors
-    /// As [`Self::open`]; and where nobody can come.
-    pub fn hold(settings: &Settings, ready: impl FnOnce()) -> Result<(), SensorError> {
-        let store = Store::own();
-        let holder = Holder::new().map_err(|source| SensorError::Holder { source })?;
-        let generation = generation::attach(settings, generation::made_of(settings), false, &store)?;
-        drop(generation);
-        ready();
-        holder.hand_over(&store.into_kept()).map_err(|source| SensorError::Holder { source })
-    }
-
-    /// Has the store keep what a process of [`Self::hold`] has kept so far, if there is one.
-    fn take_over(marker: &Marker, store: &Store) -> io::Result<()> {
-        let Some(mut taken) = systemd::take()? else { return Ok(()) };
-        for (name, descriptor) in &taken.descriptors {
-            store.keep(name, &[descriptor.as_fd()])?;
-        }
-        store.barrier()?;
-        let parts = std::mem::take(&mut taken.descriptors);
-        let found = Generation::find(&mut Store::with(parts), "");
-        if let Some((generation, map)) =
-            found.others.last().and_then(|generation| Some((generation, generation.map()?)))
-        {
-            marker.write(generation.made_of(), map).map_err(io::Error::other)?;
-        }
-        taken.confirm()
     }
 
     /// Goes on where the process before was, if there was one; `ends`: the sequences that the spool's lanes give next. To be called once,

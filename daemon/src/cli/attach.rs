@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use crate::{
     config,
-    sensor::{Sensor, Settings},
+    sensor::{self, Settings},
     systemd::{Notify, Store},
     telemetry,
 };
@@ -21,9 +21,9 @@ pub(super) fn main(config: &Path, hold: bool) -> ExitCode {
     telemetry::start(config.log.level, false);
     let settings = Settings::from(&config);
     let attached = if hold {
-        Sensor::hold(&settings, || Notify::from_environment().ready("watching, until kmodtrail.service is started"))
+        sensor::hold(&settings, || Notify::from_environment().ready("watching, until kmodtrail.service is started"))
     } else {
-        Sensor::attach(&settings, &Store::from_environment())
+        sensor::attach(&settings, &Store::from_environment())
     };
     match attached {
         Ok(()) => ExitCode::SUCCESS,
