@@ -253,6 +253,7 @@ impl<W: Watch> Daemon<W> {
         let coverage = self.watch.coverage();
         self.say(What::Coverage(coverage));
         self.take();
+        self.commit();
         // what has waited in the kernel is no older than the probes
         self.cycle();
         let now = self.watch.now().boot;
