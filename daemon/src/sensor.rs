@@ -145,8 +145,8 @@ impl Sensor {
             Some(generation) => generation,
             None => {
                 // where this process may not attach, the next `kmodtrail attach` does
-                Marker::find().spoil(others.last().and_then(Generation::map));
-                generation::attach(settings, made_of, !others.is_empty(), &store)?
+                Marker::find().remove();
+                generation::attach(settings, made_of, &store)?
             }
         };
         let boot_id: Arc<str> = read_line("/proc/sys/kernel/random/boot_id").into();
@@ -157,11 +157,11 @@ impl Sensor {
             settings: Arc::new(watched),
         };
         let context = shared.context(&generation);
-        let mut until = generation.about.tells_from(others.is_empty());
+        let mut until = generation.tells_from(others.is_empty());
         let feed = Feed::new(generation, context.clone(), Cutover { since: until, until: u64::MAX }, clock);
         let mut outgoing = Vec::new();
         for (number, generation) in others.into_iter().enumerate().rev() {
-            let since = generation.about.tells_from(number == 0);
+            let since = generation.tells_from(number == 0);
             let context = shared.context(&generation);
             outgoing.push(Feed::new(generation, context, Cutover { since, until }, clock));
             until = since;
@@ -427,7 +427,7 @@ impl Sensor {
 
     /// Takes everything out of the kernel when this process ends: nobody keeps it.
     pub fn detach(&mut self) {
-        Marker::find().spoil(None);
+        Marker::find().remove();
         for feed in std::iter::once(&self.feed).chain(&self.outgoing) {
             feed.generation.forget(&self.store);
         }

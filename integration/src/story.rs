@@ -1,13 +1,15 @@
 //! The story of the user's documents, told in a guest: a pod's mount makes the kernel load xfs, somebody loads an out-of-tree module
 //! and takes it out again, a signed module comes and goes. The demo shows it, a scenario tests it on every kernel.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
+    fixtures,
     guest::systemd::Guest,
     records::{Record, Records},
+    testbed::Testbed,
 };
 
 /// Where the installed daemon writes, by its default configuration.
@@ -75,6 +77,15 @@ pub(crate) fn tell<'a>(guest: Guest<'a>, print: bool) -> Result<Guest<'a>> {
         script.insert_str(0, SHOW);
     }
     Ok(guest.script(&self::script(&script)))
+}
+
+/// The daemon with other programs for the kernel: a name in their debug information is another one.
+pub(crate) fn next_version(testbed: &Testbed) -> Result<Vec<u8>> {
+    let path = testbed.daemon()?;
+    let daemon = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let name = b"*mut kmodtrail_abi::Identity";
+    fixtures::replaced(&daemon, name, b"*mut kmodtrail_abi::identity")
+        .context("the programs have no type Identity any more")
 }
 
 /// A guest with the files of a package.

@@ -23,7 +23,7 @@ pub fn attach(settings: &Settings, store: &Store) -> Result<(), SensorError> {
     }
     let there = marker.read();
     if there.as_ref() != Some(&made_of) {
-        let generation = generation::attach(settings, made_of.clone(), there.is_some(), store)?;
+        let generation = generation::attach(settings, made_of.clone(), store)?;
         if generation.handover.is_none() {
             return Err(SensorError::NoStore);
         }
@@ -39,7 +39,7 @@ pub fn attach(settings: &Settings, store: &Store) -> Result<(), SensorError> {
 pub fn hold(settings: &Settings, ready: impl FnOnce()) -> Result<(), SensorError> {
     let store = Store::own();
     let holder = Holder::new().map_err(|source| SensorError::Holder { source })?;
-    let generation = generation::attach(settings, generation::made_of(settings), false, &store)?;
+    let generation = generation::attach(settings, generation::made_of(settings), &store)?;
     drop(generation);
     ready();
     holder.hand_over(&store.into_kept()).map_err(|source| SensorError::Holder { source })

@@ -129,6 +129,7 @@ impl Feed {
         self.confirmed = false;
         self.state = State {
             batch,
+            since: self.stream.cutover().since,
             positions: [self.generation.critical.position(), self.generation.bulk.position()],
             taints: self.stream.taints().map(|taints| taints.0),
             lost: self.generation.counters.all_told().collect(),

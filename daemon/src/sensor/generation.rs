@@ -63,9 +63,7 @@ pub(super) struct About {
     made_of: String,
     /// In every record of it.
     pub(super) epoch: u64,
-    /// Others were attached when it was, for all that was known then.
-    replaces: bool,
-    /// What began before, CLOCK_BOOTTIME, nanoseconds, is told by the generation before it, where there is one.
+    /// What began before, CLOCK_BOOTTIME, nanoseconds, is told by the generation before it, where there is one that can be read.
     since: u64,
     cpus: usize,
     critical_ring_bytes: u32,
@@ -126,13 +124,8 @@ pub(super) fn made_of(settings: &Settings) -> String {
     const_hex::encode(hash.finalize())
 }
 
-/// Loads and attaches everything. `replaces`: others are attached and go on until it tells what happens.
-pub(super) fn attach(
-    settings: &Settings,
-    made_of: String,
-    replaces: bool,
-    store: &Store,
-) -> Result<Generation, SensorError> {
+/// Loads and attaches everything.
+pub(super) fn attach(settings: &Settings, made_of: String, store: &Store) -> Result<Generation, SensorError> {
     let mut layout = Layout::of_running_kernel()?;
     layout.check()?;
     let clock = Clock::measure();
@@ -146,7 +139,7 @@ pub(super) fn attach(
     // from then on, when both have been attached for long enough to see every beginning
     let since = Clock::measure().boot() + cutover::NEAR;
     let checks_signatures = layout.offsets.module_sig_ok != kmodtrail_abi::ABSENT;
-    Generation::new(attached, settings, made_of, epoch, (replaces, since), checks_signatures, store)
+    Generation::new(attached, settings, made_of, (epoch, since), checks_signatures, store)
 }
 
 impl Generation {
@@ -206,8 +199,7 @@ impl Generation {
         attached: Attached,
         settings: &Settings,
         made_of: String,
-        epoch: u64,
-        (replaces, since): (bool, u64),
+        (epoch, since): (u64, u64),
         checks_signatures: bool,
         store: &Store,
     ) -> Result<Self, SensorError> {
@@ -218,7 +210,6 @@ impl Generation {
             identity_bytes: size_of::<Identity>(),
             made_of,
             epoch,
-            replaces,
             since,
             cpus,
             critical_ring_bytes: settings.critical_ring_bytes,
@@ -251,6 +242,12 @@ impl Generation {
             _descriptors: descriptors,
             about,
         })
+    }
+
+    /// What began then, CLOCK_BOOTTIME, nanoseconds, and later is told by this generation. `oldest`: of those that can be read now.
+    pub(super) fn tells_from(&self, oldest: bool) -> u64 {
+        let decided = self.handover.as_ref().and_then(Handover::since);
+        decided.unwrap_or(if oldest { 0 } else { self.about.since })
     }
 
     /// Nobody keeps it any more: it is taken out of the kernel with this value, or this process.
@@ -307,11 +304,6 @@ fn keep(
 }
 
 impl About {
-    /// What began then, CLOCK_BOOTTIME, nanoseconds, and later is told by this generation. `oldest`: of those that are there.
-    pub(super) const fn tells_from(&self, oldest: bool) -> u64 {
-        if oldest && !self.replaces { 0 } else { self.since }
-    }
-
     fn write(&self) -> io::Result<File> {
         let mut file = File::from(memfd_create("kmodtrail about", MFdFlags::MFD_CLOEXEC)?);
         serde_json::to_writer(&mut file, self)?;
@@ -347,7 +339,6 @@ mod tests {
             identity_bytes: size_of::<Identity>(),
             made_of: made_of.to_owned(),
             epoch,
-            replaces: false,
             since: 500,
             cpus: 1,
             critical_ring_bytes: RING,

@@ -86,6 +86,8 @@ pub(super) struct Told {
 pub(super) struct State {
     /// One more with each.
     pub(super) batch: u64,
+    /// What began then, CLOCK_BOOTTIME, and later is told: as the first process has decided that has read it.
+    pub(super) since: u64,
     /// How far the rings have been read, critical first.
     pub(super) positions: [u64; 2],
     /// The kernel's taints, as far as they were told.
@@ -221,6 +223,11 @@ impl Handover {
             return None;
         }
         postcard::from_bytes(bytes).ok()
+    }
+
+    /// See [`State::since`]; `None`: nobody has read it so far.
+    pub(super) fn since(&self) -> Option<u64> {
+        self.read(self.counts()).map(|state| state.since)
     }
 
     /// Where the process before came to; `ends`: the sequences that the lanes of the spool give next. `None` where it came to nothing.

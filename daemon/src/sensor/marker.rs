@@ -48,12 +48,8 @@ impl Marker {
         written.map_err(|source| SensorError::Marker { path: path.clone(), source })
     }
 
-    /// What is there is not what the file tells of: it is this map's, or nothing. What can't be written now is tried again by the next process.
-    pub(super) fn spoil(&self, map: Option<u32>) {
-        let _ = match (&self.0, map) {
-            (Some(_), Some(map)) => self.write("something else", map).is_ok(),
-            (Some(path), None) => fs::remove_file(path).is_ok(),
-            (None, _) => false,
-        };
+    /// What the file tells of is not there, or of no use. What can't be removed now is tried again by the next process.
+    pub(super) fn remove(&self) {
+        let _ = self.0.as_ref().map(fs::remove_file);
     }
 }

@@ -1,12 +1,11 @@
 //! The daemon under systemd is restarted, killed, upgraded and stopped for a while, as modules come and go: its probes stay where they are.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{GuestKind, Kernels, Scenario, Trial};
 use crate::{
-    fixtures,
     records::{Record, Records},
     story,
 };
@@ -103,19 +102,10 @@ cp $events /out/records.jsonl
 journalctl -u kmodtrail -o cat --no-pager > /out/journal
 "#;
 
-/// The daemon with other programs for the kernel: a name in their debug information is another one.
-fn next_version(trial: &Trial<'_>) -> Result<Vec<u8>> {
-    let path = trial.testbed().daemon()?;
-    let daemon = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
-    let name = b"*mut kmodtrail_abi::Identity";
-    fixtures::replaced(&daemon, name, b"*mut kmodtrail_abi::identity")
-        .context("the programs have no type Identity any more")
-}
-
 /// Each load, unload, request and helper gives one record, however often the daemon went and came while it happened.
 fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     let outcome = story::installed(trial.systemd())?
-        .file("/next", next_version(trial)?)
+        .file("/next", story::next_version(trial.testbed())?)
         .file("/etc/systemd/system/kmodtrail.service.d/soon.conf", "[Service]\nRestartSec=100ms\n")
         .limit(Duration::from_secs(120 + 60 * rounds as u64))
         .script(&story::script(&SCRIPT.replace("ROUNDS", &rounds.to_string())))

@@ -40,6 +40,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: upgrade_fails,
     },
     Scenario {
+        name: "another_abi",
+        guest: GuestKind::Systemd,
+        kernels: Kernels::Only(&["6.1"]),
+        full: false,
+        run: another_abi,
+    },
+    Scenario {
         name: "full_ring_while_down",
         guest: GuestKind::Systemd,
         kernels: Kernels::Only(&["5.10", "7"]),
@@ -192,6 +199,42 @@ fn upgrade_fails(trial: &Trial<'_>) -> Result<()> {
     pairs(&records, 7)?;
     let [_, again] = records.of("kmodtrail.started").count(2)?[..] else { unreachable!("there are two") };
     again.expect("kmodtrail.started.probes", "adopted")?;
+    records.of("kmodtrail.lost").none()
+}
+
+/// An upgrade to a version that does not know the records of the one before, by the number in what systemd keeps of it: what was attached is
+/// refused, with a record, and what happens from then on is told from its first moment.
+fn another_abi(trial: &Trial<'_>) -> Result<()> {
+    let outcome = story::installed(trial.systemd())?
+        .file("/next", story::next_version(trial.testbed())?)
+        .script(&story::script(
+            r#"
+            events=/var/log/kmodtrail/events.jsonl
+            pairs() { /actor pairs $1 /fixtures/hello.ko hello > /run/pairs || exit 9; }
+            systemctl start kmodtrail || exit 1
+            pairs 1
+            about=$(ls -l /proc/1/fd | sed -n 's/.* \([0-9]*\) -> .memfd:kmodtrail about.*/\1/p')
+            head -c 7 /proc/1/fd/$about > /out/about
+            printf 9 | dd of=/proc/1/fd/$about bs=1 seek=7 conv=notrunc status=none || exit 2
+            install -m 755 /next /usr/bin/kmodtrail.new
+            mv /usr/bin/kmodtrail.new /usr/bin/kmodtrail
+            systemctl restart kmodtrail || exit 3
+            pairs 3
+            systemctl show -p NRestarts --value kmodtrail > /out/restarts
+            systemctl stop kmodtrail
+            cp $events /out/records.jsonl
+            "#,
+        ))
+        .run()?;
+    outcome.expect_success()?;
+    ensure!(outcome.text("about")? == "{\"abi\":", "it begins with {:?}", outcome.text("about")?);
+    ensure!(number(&outcome, "restarts")? == 0, "it has failed {} times", number(&outcome, "restarts")?);
+    let records = outcome.records()?;
+    pairs(&records, 4)?;
+    let [_, upgraded] = records.of("kmodtrail.started").count(2)?[..] else { unreachable!("there are two") };
+    upgraded.expect("kmodtrail.started.probes", "attached")?;
+    let refused = upgraded.string("kmodtrail.started.refused")?;
+    ensure!(refused.contains("made by another version of kmodtrail"), "it says {refused:?}");
     records.of("kmodtrail.lost").none()
 }
 
