@@ -100,6 +100,9 @@ stored() { systemctl show -p NFileDescriptorStore --value kmodtrail; }
 for i in $(seq 900); do [ "$(stored)" -lt 60 ] && break; sleep 0.1; done
 stored > /out/stored
 systemctl stop kmodtrail
+# on Linux 5.10 a load's return can be missed: it was open then, and is told by the next one
+systemctl start kmodtrail || exit 1
+systemctl stop kmodtrail
 cp $events /out/records.jsonl
 journalctl -u kmodtrail -o cat --no-pager > /out/journal
 "#;
@@ -153,7 +156,8 @@ fn restarts_under_load(trial: &Trial<'_>, rounds: usize) -> Result<()> {
     };
     let (all, attached) = (uids(&["attached", "adopted", "replaced"])?, uids(&["attached"])?);
     let journal = outcome.text("journal")?;
-    ensure!(attached == 1, "nothing was attached before {attached} of {all} starts:\n{journal}");
+    // the first one, and the one after the stop
+    ensure!(attached == 2, "nothing was attached before {attached} of {all} starts:\n{journal}");
     ensure!(uids(&["replaced"])? >= rounds / 5, "settings or version have changed {} times:\n{journal}", rounds / 5);
     let stored: usize = number("stored")?;
     ensure!(stored < 60, "systemd keeps {stored} descriptors: more than one generation has");
